@@ -8,7 +8,6 @@ use super::tree::{self, Node, NodeKind, below};
 use glassbox_probe::metrics::Level;
 use glassbox_probe::probers::proxies::with_scheme;
 use glassbox_probe::secret::{MASK, Secret};
-use keys::{plain, unknown};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -49,13 +48,13 @@ macro_rules! block {
                     match key.name.as_str() {
                         name if Self::UNSERVED.contains(&name) => refuse_unserved(key.location, value, &path)?,
                         $(
-                            name if name == plain(stringify!($key)) => {
+                            name if name == keys::plain(stringify!($key)) => {
                                 if !matches!(value.kind, NodeKind::Nothing) {
                                     block.$key = Some(Read::read(value, &path)?);
                                 }
                             }
                         )*
-                        _ => return Err(unknown(key, &path, Self::KEYS)),
+                        _ => return Err(keys::unknown(key, &path, Self::KEYS)),
                     }
                 }
                 Ok(block)

@@ -250,7 +250,7 @@ fn is_on_probation(entries: &HashMap<Arc<SeriesKey>, TableEntry>, arrived: &Arc<
 mod tests {
     use super::SeriesTable;
     use crate::series::{Series, SeriesKey, SeriesLayout};
-    use glassbox_probe::check::{AddressFamily, Check, Resolver};
+    use glassbox_probe::check::{AddressFamily, Check, Refusal, Resolver};
     use glassbox_probe::metrics::{Level, MetricPage};
     use glassbox_probe::policy::Origin;
     use glassbox_probe::probers::{
@@ -268,8 +268,8 @@ mod tests {
         fn probe<'a>(&'a self, _: &'a mut Check, _: &'a ProbeRequest, _: Variant<'a>) -> ProbeFuture<'a> {
             Box::pin(async { Ok(()) })
         }
-        fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
-            Err("no addresses".to_owned())
+        fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
+            Err(Refusal::of_target("no addresses"))
         }
         fn has_module_fields(&self, _: &ProbeRequest) -> bool {
             false

@@ -119,7 +119,8 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
         hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
         backends: backends(query, &module)?,
     };
-    module.prober.accept(&requested)?;
+    let accepted = module.prober.accept(&requested);
+    accepted.map_err(|refusal| refusal.message)?;
     Ok(Probe {
         context: app.scheduler.context(&module, &requested),
         module,

@@ -237,7 +237,7 @@ fn conceal(
 #[cfg(test)]
 mod tests {
     use super::Probe;
-    use crate::check::{AddressFamily, Check, ProbeContext, Resolver};
+    use crate::check::{AddressFamily, Check, ProbeContext, Refusal, Resolver};
     use crate::clock;
     use crate::controls::Controls;
     use crate::metrics::{Level, MetricPage};
@@ -285,8 +285,8 @@ mod tests {
                 Err(check.fail(Reason::HttpTimedOutWaiting, "no response"))
             })
         }
-        fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
-            Err("no addresses".to_owned())
+        fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
+            Err(Refusal::of_target("no addresses"))
         }
         fn has_module_fields(&self, _: &ProbeRequest) -> bool {
             false

@@ -16,13 +16,12 @@ pub mod unix;
 pub mod websocket;
 
 use crate::budget::RequestRate;
-use crate::check::{AddressFamily, Check, ProbeFailed, Resolver};
+use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver};
 use crate::metrics::{Level, MetricPage};
 use crate::policy::{Origin, TargetAllowlist};
 use crate::target::Target;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::chain::Stage;
-use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use std::fmt;
 use std::future::Future;
@@ -103,13 +102,13 @@ pub trait Prober: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Fails if this prober cannot probe the target, or if the target has no addresses.
-    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String>;
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), Refusal>;
 
     /// Resolves the target's name to all of its addresses, for `addresses: all`.
     fn addresses<'a>(&'a self, check: &'a mut Check, requested: &'a ProbeRequest) -> AddressesFuture<'a> {
         Box::pin(async move {
             let host = self.host(requested);
-            let (host, family) = host.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+            let (host, family) = host.map_err(|refusal| check.refuse(refusal))?;
             check.resolve_all(self.resolver(), &host, family).await
         })
     }
@@ -144,7 +143,7 @@ pub trait Prober: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Fails if the caller's parameters contradict the module.
-    fn accept(&self, _: &ProbeRequest) -> Result<(), String> {
+    fn accept(&self, _: &ProbeRequest) -> Result<(), Refusal> {
         Ok(())
     }
 }

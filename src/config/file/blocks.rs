@@ -1,6 +1,6 @@
 //! The keys of the probers except http, and of the diagnostics.
 
-use super::keys::{plain, unknown};
+use super::keys;
 use super::{AuthorizationFile, BasicAuthFile, ConfiguredBody, Fill, Spanned, TlsFile, refuse_unserved};
 use crate::config::issue::ConfigIssue;
 use crate::config::read::Claims;

@@ -1,6 +1,6 @@
 //! The top-level blocks of the configuration file: controls, policy and limits.
 
-use super::keys::{plain, unknown};
+use super::keys;
 use super::{Fill, Spanned, refuse_unserved};
 use crate::config::issue::ConfigIssue;
 use crate::config::read::Read;

@@ -1,6 +1,6 @@
 //! The keys of `--web.config.file`, which are those of the exporter-toolkit.
 
-use super::keys::{plain, unknown};
+use super::keys;
 use super::{Fill, Spanned, refuse_unserved};
 use crate::config::issue::{ConfigIssue, Location};
 use crate::config::read::Read;

@@ -1,10 +1,11 @@
 //! Connect: opens a socket to the selected address.
 
 use super::dial::{DialError, Dialer, Dialled};
+use super::layer::Layer;
 use super::rx_timestamps;
 use super::socket::{Socket, SocketStream};
 use super::transport::Transport;
-use super::wire::{Layer, Wire};
+use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use crate::policy::Origin;
 use glassbox_verdict::chain::Stage;

@@ -1,8 +1,8 @@
 //! A request and its response in one datagram each.
 
 use super::dial::DialError;
-use super::rx_timestamps::{self, ReceivedPacket};
-use super::transport::{OutOfOrder, Transport};
+use super::rx_timestamps;
+use super::transport::{Datagrams, OutOfOrder, Transport};
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
@@ -10,42 +10,10 @@ use glassbox_verdict::reason::Reason;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
-
-/// Maximum size of a datagram in bytes.
-pub(super) const LARGEST: usize = 64 * 1024;
 
 /// Maximum bytes to read from a response. This exceeds the 512 bytes that the exporter's queries allow (RFC 1035
 /// section 4.2.1), and the size that servers send if the query does not ask for more.
 const ANSWER: usize = 4096;
-
-/// A socket that only accepts datagrams from one peer, and the time when it was opened.
-#[derive(Debug)]
-pub(super) struct Datagrams {
-    pub socket: UdpSocket,
-    pub opened: Instant,
-}
-
-impl Datagrams {
-    /// Waits for the next datagram or for a socket error. The kernel does not report such an error as readable data, so
-    /// both events are awaited.
-    pub async fn receive(&self, buffer: &mut [u8], stamp: &mut [u8]) -> io::Result<ReceivedPacket> {
-        loop {
-            let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
-            if ready.is_error()
-                && let Some(error) = self.socket.take_error()?
-            {
-                return Err(error);
-            }
-            let read = || rx_timestamps::receive(&self.socket, buffer, stamp, self.opened);
-            match self.socket.try_io(Interest::READABLE, read) {
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                received => return received,
-            }
-        }
-    }
-}
 
 impl Check {
     /// Sends one datagram, optionally from a given address of this host.

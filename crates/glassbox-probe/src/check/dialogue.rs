@@ -1,8 +1,8 @@
 //! A dialogue over a byte stream: sends data, and reads until an expected response arrives.
 
-use super::memory_limit::{Charge, ProbeMemory};
-use super::transport::{OutOfOrder, Transport};
-use super::wire::{Layer, TracedStream, Wire};
+use super::layer::TracedStream;
+use super::transport::{DialogueConnection, OutOfOrder, Transport};
+use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::reason::Reason;
@@ -10,11 +10,8 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::time::Instant;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::coop::consume_budget;
-
-/// Maximum bytes per read.
-const PIECE: usize = 4096;
 
 /// Result of matching the received bytes. Each count is a number of bytes to remove from the buffer.
 pub enum DialogueRead<T> {
@@ -30,54 +27,6 @@ pub enum DialogueRead<T> {
     Never(Reason, String),
     /// Matching takes long and continues in a future.
     Later(Pin<Box<dyn Future<Output = DialogueRead<T>> + Send>>),
-}
-
-/// The connection of a dialogue, with the bytes that were received and not yet consumed.
-#[derive(Debug)]
-pub(super) struct DialogueConnection {
-    traced: TracedStream,
-    heard: Vec<u8>,
-    /// Memory that `heard` uses.
-    charge: Charge,
-    /// Whether an unexpected response has been received since the last wait.
-    heard_other: bool,
-    ended: bool,
-}
-
-impl DialogueConnection {
-    fn new(traced: TracedStream, memory: &ProbeMemory) -> Self {
-        Self {
-            traced,
-            charge: memory.charge(),
-            heard: Vec::new(),
-            heard_other: false,
-            ended: false,
-        }
-    }
-
-    pub fn into_layer(self) -> Layer {
-        self.traced.into_layer()
-    }
-
-    /// Takes over a connection after HTTP switched protocols, with the bytes that followed the response header.
-    pub fn switched((traced, heard): (TracedStream, Vec<u8>), memory: &ProbeMemory) -> Self {
-        Self {
-            heard,
-            ..Self::new(traced, memory)
-        }
-    }
-
-    async fn read(&mut self) -> io::Result<()> {
-        let mut piece = [0; PIECE];
-        let count = self.traced.read(&mut piece).await?;
-        self.ended = count == 0;
-        self.heard.extend_from_slice(&piece[..count]);
-        if let Err(no_memory) = self.charge.set(self.heard.capacity()) {
-            self.traced.out_of_memory();
-            return Err(io::Error::new(ErrorKind::OutOfMemory, no_memory));
-        }
-        Ok(())
-    }
 }
 
 impl Wire {

@@ -25,18 +25,17 @@
 
 mod chunks;
 mod connection;
-mod error;
 mod framing;
 pub(super) mod head;
 mod whole_response;
 
-pub(super) use error::Http1Error;
 pub use whole_response::{WholeResponse, read_response};
 
+use super::http_request::{HttpRequest, RequestMode, SendError};
+use super::layer::TracedStream;
 use super::memory_limit::{Charge, ProbeMemory};
-use super::pending_response::{PendingResponse, ResponseBody, ResponseHead, WireError};
-use super::send::{HttpRequest, RequestMode, SendError};
-use super::wire::TracedStream;
+use super::pending_response::{PendingResponse, ResponseBody, ResponseHead};
+use super::response_error::{Http1Error, WireError};
 use crate::limits::Limits;
 use bytes::Bytes;
 use connection::Http1Connection;

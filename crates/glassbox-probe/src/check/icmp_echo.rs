@@ -1,10 +1,9 @@
 //! Sends an ICMP echo request and waits for its reply (RFC 792, RFC 4443 section 4).
 
-use super::datagram::{Datagrams, LARGEST};
 use super::dial::{DialError, Dialer};
 use super::local_fault::shortage;
 use super::rx_timestamps;
-use super::transport::{OutOfOrder, Transport};
+use super::transport::{Datagrams, EchoSocket, EchoSocketKind, LARGEST, OutOfOrder, Transport};
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
@@ -19,9 +18,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use tokio::net::UdpSocket;
 
-/// Size of the header of an echo message in bytes.
-const HEADER: usize = 8;
-
 /// Parameters of an echo request.
 #[derive(Clone, Debug)]
 pub struct Ping {
@@ -35,23 +31,6 @@ pub struct Ping {
     pub hop_limit: Option<u8>,
     /// Distinguishes this request from others of the same socket.
     pub sequence: u16,
-}
-
-/// The socket on which a request was sent.
-#[derive(Debug)]
-pub(super) struct EchoSocket {
-    packets: Datagrams,
-    kind: EchoSocketKind,
-    id: u16,
-}
-
-/// Kind of socket that the system permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EchoSocketKind {
-    /// A ping socket, for members of the groups in `net.ipv4.ping_group_range` (icmp(7)). The kernel chooses the ID.
-    Ping,
-    /// A raw socket, for processes with `CAP_NET_RAW`. Received IPv4 packets include their IP header.
-    Raw,
 }
 
 impl Check {
@@ -116,22 +95,6 @@ impl Check {
             }
         })
         .await
-    }
-}
-
-impl EchoSocket {
-    /// The size of the payload, if the packet is the reply to the exporter's request.
-    fn reply(&self, packet: &[u8], is_ip4: bool, sequence: u16) -> Option<usize> {
-        let message = if is_ip4 && self.kind == EchoSocketKind::Raw {
-            // The first byte contains the length of the IP header in units of four bytes.
-            packet.get(usize::from(packet.first()? & 0x0f) * 4..)?
-        } else {
-            packet
-        };
-        let (header, payload) = message.split_first_chunk::<HEADER>()?;
-        let is_reply = header[0] == if is_ip4 { 0 } else { 129 };
-        let ours = header[4..6] == self.id.to_be_bytes() && header[6..8] == sequence.to_be_bytes();
-        (is_reply && ours).then_some(payload.len())
     }
 }
 

@@ -4,11 +4,9 @@
 //! verifies the chain during the handshake. A refused chain ends the handshake before the exporter sends a client
 //! certificate or any byte of the request. Sessions are never resumed.
 
-use super::secure::certificates_of;
 use super::tls::{reason_of_alert, server_name};
 use super::tls_inspection::{HelloOffer, HelloResponse, Version, group_name};
 use super::trust::Recorder;
-use super::wire::Layer;
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::TlsFacts;
 use openssl::error::ErrorStack;
@@ -73,7 +71,10 @@ impl From<ErrorStack> for LegacyError {
 
 impl LegacyHandshake<'_> {
     /// Performs the handshake over an open connection.
-    pub async fn run(self, layer: Layer) -> Result<(LegacyStream, TlsFacts), LegacyError> {
+    pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        layer: S,
+    ) -> Result<(LegacyStream<S>, TlsFacts), LegacyError> {
         let ssl = self.prepared()?;
         let mut stream = SslStream::new(ssl, layer)?;
         Pin::new(&mut stream).connect().await.map_err(LegacyError::Handshake)?;
@@ -210,7 +211,7 @@ fn facts(ssl: &SslRef, recorder: &Recorder) -> TlsFacts {
         alpn: ssl
             .selected_alpn_protocol()
             .map(|name| String::from_utf8_lossy(name).into_owned()),
-        ..certificates_of(recorder).unwrap_or_default()
+        ..recorder.facts().unwrap_or_default()
     }
 }
 
@@ -292,9 +293,9 @@ fn is_cut(error: &openssl::ssl::Error) -> bool {
 
 /// The connection above TLS.
 #[derive(Debug)]
-pub(super) struct LegacyStream(Box<SslStream<Layer>>);
+pub(super) struct LegacyStream<S>(Box<SslStream<S>>);
 
-impl AsyncRead for LegacyStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for LegacyStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_read(cx, buf).map_err(|error| {
             // The connection ended without a `close_notify`. This is `UnexpectedEof`, as in rustls.
@@ -317,7 +318,7 @@ impl AsyncRead for LegacyStream {
     }
 }
 
-impl AsyncWrite for LegacyStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LegacyStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.0).poll_write(cx, buf)
     }

@@ -1,72 +1,29 @@
 //! QUIC (RFC 9000): the connection and its TLS handshake are one phase, measured as Secure.
 
-mod socket;
-
 use super::dial::DialError;
-use super::local_fault::watched;
-use super::secure::certificates_of;
-use super::tls::{Tls, reason_of_alert, server_name};
+use super::quic_error::{reason_of_quic, words};
+use super::refusal::Refusal;
+use super::tls::{Tls, server_name};
 use super::trace::Trace;
-use super::transport::Transport;
-use super::trust::Refusal;
+use super::transport::{BackgroundTasks, Leftovers, Quic, QuicSocket, Transport};
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::host_port::Host;
 use glassbox_verdict::reason::Reason;
-use glassbox_verdict::report::{SocketFacts, TlsFacts};
-use parking_lot::{Mutex, MutexGuard};
+use glassbox_verdict::report::TlsFacts;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{
-    AsyncTimer, AsyncUdpSocket, ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, EndpointConfig,
-    Runtime, TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, EndpointConfig, TransportConfig, VarInt,
 };
-use rustls::{AlertDescription, KeyLog};
-use socket::QuicSocket;
-use std::future::Future;
+use rustls::KeyLog;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::AbortHandle;
 
 /// Maximum number of unsent request bytes. Data that the library holds back cannot be observed.
 const UNSENT: u64 = 64 * 1024;
-
-/// Error code of HTTP/3 for a close without an error (RFC 9114 section 8.1).
-const NO_ERROR: VarInt = VarInt::from_u32(0x100);
-
-/// A QUIC connection.
-#[derive(Debug)]
-pub(super) struct Quic {
-    pub connection: Connection,
-    socket: Arc<QuicSocket>,
-    _endpoint: Endpoint,
-    /// The last field, because fields are dropped in order, and the earlier ones tell the library's tasks to end.
-    _leftovers: Leftovers,
-}
-
-impl Quic {
-    /// Waits until a datagram contains the end of the request.
-    pub async fn sent(&self, trace: &Trace) {
-        while trace.request_done().is_none() {
-            self.socket.sent.notified().await;
-        }
-    }
-}
-
-impl Drop for Quic {
-    /// Closes the connection explicitly, so that the server does not wait for more.
-    fn drop(&mut self) {
-        let path = self.connection.stats().path;
-        self.socket.trace.socket_closes(Some(SocketFacts {
-            rtt: Some(path.rtt),
-            retransmits: u32::try_from(path.lost_packets).unwrap_or(u32::MAX),
-        }));
-        self.connection.close(NO_ERROR, b"");
-    }
-}
 
 impl Check {
     /// Opens a QUIC connection to an address, for `name`. Records the data that the peer sent, even if it is refused.
@@ -90,7 +47,7 @@ impl Check {
             config.transport_config(Arc::new(transport()));
             let helpers = BackgroundTasks::new(&wire.trace);
             // Declared first, so that it is dropped last, however the stage ends.
-            let leftovers = Leftovers(helpers.clone());
+            let leftovers = Leftovers::of(helpers.clone());
             let socket = Arc::new(QuicSocket::open(&context, to, wire.trace.clone()).await?);
             let endpoint =
                 Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket.clone(), helpers)?;
@@ -106,7 +63,7 @@ impl Check {
             let connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
-                    wire.facts.tls = certificates_of(&recorder);
+                    wire.facts.tls = recorder.facts();
                     let client_cert_asked = recorder.seen().client_cert_asked;
                     let handshake = QuicError::Handshake {
                         client_cert_asked,
@@ -117,15 +74,10 @@ impl Check {
                 }
             };
             wire.times.ended = Instant::now().checked_sub(wire.trace.handshake_delay(Duration::ZERO));
-            wire.facts.tls = Some(facts(&connection, certificates_of(&recorder)));
+            wire.facts.tls = Some(facts(&connection, recorder.facts()));
             wire.trace.secured(recorder.seen().client_cert_asked);
             let verdict = recorder.seen().verdict.take();
-            wire.transport = Transport::Quic(Quic {
-                connection,
-                socket,
-                _endpoint: endpoint,
-                _leftovers: leftovers,
-            });
+            wire.transport = Transport::Quic(Quic::new(connection, socket, endpoint, leftovers));
             match verdict {
                 Some(Err(refusal)) => Err(QuicError::Refused(refusal)),
                 _ => Ok::<_, QuicError>(()),
@@ -145,68 +97,6 @@ impl KeyLog for HandshakeWatch {
     fn will_log(&self, _: &str) -> bool {
         self.0.quic_handshake_came();
         false
-    }
-}
-
-/// Runs the library's background tasks.
-#[derive(Debug)]
-struct BackgroundTasks {
-    trace: Arc<Trace>,
-    tasks: Mutex<Vec<AbortHandle>>,
-}
-
-/// Stops the tasks that the library leaves running. It keeps a closed connection and its socket for three times QUIC's
-/// probe timeout, and the server influences this time. RFC 9000 section 10.2 allows an earlier end if the socket is
-/// closed. The exporter therefore ends both after it has notified the server.
-#[derive(Debug)]
-struct Leftovers(Arc<BackgroundTasks>);
-
-/// Number of runtime turns in which the library's tasks can send their last data: for the connection, and
-/// for the tasks that it wakes.
-const LAST_TURNS: usize = 3;
-
-impl Drop for Leftovers {
-    fn drop(&mut self) {
-        let tasks = std::mem::take(&mut *self.0.tasks());
-        let end = |tasks: Vec<AbortHandle>| tasks.iter().for_each(AbortHandle::abort);
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return end(tasks);
-        };
-        let _detached = runtime.spawn(async move {
-            for _ in 0..LAST_TURNS {
-                tokio::task::yield_now().await;
-            }
-            end(tasks);
-        });
-    }
-}
-
-impl BackgroundTasks {
-    fn new(trace: &Arc<Trace>) -> Arc<Self> {
-        Arc::new(Self {
-            trace: trace.clone(),
-            tasks: Mutex::default(),
-        })
-    }
-
-    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
-        self.tasks.lock()
-    }
-}
-
-impl Runtime for BackgroundTasks {
-    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
-        TokioRuntime.new_timer(at)
-    }
-
-    fn spawn(&self, helper: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let trace = self.trace.clone();
-        let task = tokio::spawn(watched(helper, move || trace.library_panicked()));
-        self.tasks().push(task.abort_handle());
-    }
-
-    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
     }
 }
 
@@ -232,33 +122,6 @@ fn facts(connection: &Connection, certificates: Option<TlsFacts>) -> TlsFacts {
             .map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..certificates.unwrap_or_default()
     }
-}
-
-/// The reason for the end of a connection, if it is related to TLS.
-pub(super) fn reason_of_quic(error: &ConnectionError, client_cert_asked: bool) -> Option<Reason> {
-    match error {
-        ConnectionError::VersionMismatch => Some(Reason::TlsVersionOrCipherMismatch),
-        ConnectionError::ConnectionClosed(close) => {
-            let alert = alert(u64::from(close.error_code))?;
-            Some(reason_of_alert(alert, client_cert_asked))
-        }
-        ConnectionError::TransportError(error) => {
-            // An alert from the exporter: the peer sent invalid data.
-            alert(u64::from(error.code)).map(|alert| match alert {
-                AlertDescription::HandshakeFailure
-                | AlertDescription::ProtocolVersion
-                | AlertDescription::NoApplicationProtocol => Reason::TlsVersionOrCipherMismatch,
-                _ => Reason::TlsProtocolError,
-            })
-        }
-        _ => None,
-    }
-}
-
-/// The TLS alert in a QUIC error code (RFC 9001 section 4.8).
-fn alert(code: u64) -> Option<AlertDescription> {
-    let alert = code.checked_sub(0x100)?;
-    u8::try_from(alert).ok().map(AlertDescription::from)
 }
 
 enum QuicError {
@@ -321,7 +184,7 @@ impl StageError for QuicError {
             Self::BadName(name) => format!("{name:?} is not a valid TLS server name; set tls_config.server_name."),
             Self::NoCipher => "QUIC needs TLS_AES_128_GCM_SHA256.".to_owned(),
             Self::Unusable(error) => format!("QUIC: {error}."),
-            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.words),
+            Self::Refused(refusal) => format!("The certificate was refused: {}.", refusal.message),
             Self::Dial(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 "The host reports that nothing is listening on this UDP port.".to_owned()
             }
@@ -345,16 +208,6 @@ impl StageError for QuicError {
             (false, Some(_)) => Reason::QuicFailed,
             (false, None) => Reason::QuicTimedOut,
         }
-    }
-}
-
-/// How a connection ended, without the peer's text about it.
-pub(super) fn words(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ConnectionClosed(close) => format!("closed by the peer with {}", close.error_code),
-        ConnectionError::ApplicationClosed(close) => format!("closed by the peer with {}", close.error_code),
-        ConnectionError::TransportError(error) => format!("{}", error.code),
-        other => other.to_string(),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::blocking::FairnessKey;
 use super::body::{BodyError, BodyPlan, CancelGuard, Collector, KeptBody};
-use super::dialogue::DialogueConnection;
 use super::http2::restore;
+use super::layer::TracedStream;
 use super::memory_limit::{NoMemory, ProbeMemory};
-use super::pending_response::{PendingResponse, ResponseBody, ResponseError, ResponseHead, ResponsePart, closed};
-use super::transport::{OutOfOrder, Transport};
-use super::wire::{TracedStream, Wire};
+use super::pending_response::{PendingResponse, ResponseBody, ResponseHead};
+use super::response_error::{ResponseError, ResponsePart, closed};
+use super::transport::{DialogueConnection, OutOfOrder, Transport};
+use super::wire::Wire;
 use super::{Check, LATE_READING, ProbeFailed, StageError};
 use crate::limits::Limits;
 use glassbox_verdict::chain::Stage;

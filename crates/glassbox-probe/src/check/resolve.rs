@@ -85,9 +85,7 @@ impl Check {
         })
         .await
     }
-}
 
-impl Check {
     /// Resolves the host of `to`, or accepts an address unchanged, and returns the address to connect to, in its zone.
     ///
     /// # Errors
@@ -98,7 +96,7 @@ impl Check {
         to: &HostPort,
         family: AddressFamily,
     ) -> Result<SocketAddr, ProbeFailed> {
-        let scope = scope_id(to.host()).map_err(|words| self.fail(Reason::LocalTargetInvalid, words))?;
+        let scope = scope_id(to.host()).map_err(|refusal| self.refuse(refusal))?;
         let address = self.resolve(resolver, to.host().without_zone(), family).await?;
         Ok(match (address, scope) {
             (IpAddr::V6(address), Some(scope)) => SocketAddrV6::new(address, to.port(), 0, scope).into(),

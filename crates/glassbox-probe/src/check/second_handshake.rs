@@ -7,7 +7,7 @@ mod with_openssl;
 mod without_openssl;
 
 use super::dial::{DialError, Dialer, Dialled};
-use super::secure::SecureError;
+use super::secure_error::SecureError;
 use super::socket::{Socket, SocketStream};
 use super::stall_detector::in_time;
 use super::tls::{Tls, TlsVersion};

@@ -20,12 +20,18 @@
 //! The probers call the stages in a valid order, whatever the target does. A stage that finds another state is therefore
 //! a defect of the exporter, and its error, [`OutOfOrder`], is a local error.
 
-use super::datagram::Datagrams;
-use super::dialogue::DialogueConnection;
-use super::icmp_echo::EchoSocket;
+mod datagrams;
+mod dialogue;
+mod echo;
+mod quic;
+
+pub(super) use datagrams::{Datagrams, LARGEST};
+pub(super) use dialogue::DialogueConnection;
+pub(super) use echo::{EchoSocket, EchoSocketKind};
+pub(super) use quic::{BackgroundTasks, Leftovers, Quic, QuicSocket};
+
+use super::layer::Layer;
 use super::pending_response::PendingResponse;
-use super::quic::Quic;
-use super::wire::Layer;
 use glassbox_verdict::reason::Reason;
 
 /// The transport of an exchange, in the state that the last stage left.
@@ -154,8 +160,8 @@ impl OutOfOrder {
 #[cfg(test)]
 mod tests {
     use super::{OutOfOrder, Transport};
-    use crate::check::http1::Http1Error;
-    use crate::check::pending_response::{PendingResponse, WireError};
+    use crate::check::pending_response::PendingResponse;
+    use crate::check::response_error::{Http1Error, WireError};
     use crate::check::{
         BodyPlan, Check, DialogueRead, HttpRequest, Ping, ProbeContext, ProbeFailed, RequestMode, Tls, Tunnel,
     };

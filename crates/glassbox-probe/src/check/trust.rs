@@ -20,10 +20,10 @@ mod refusal;
 mod search;
 
 pub(super) use recorder::Recorder;
-pub(super) use refusal::Refusal;
 
 use super::certificates::{dates, end_of_authority};
 use super::local_fault::shortage;
+use super::refusal::Refusal;
 use super::signatures::remembering;
 use glassbox_verdict::reason::Reason;
 use parsed::ParsedCertificate;
@@ -216,7 +216,7 @@ impl Trust {
             Ok(Usual::EndsEarly(until)) => Ok(search().map_or(until, |other| other.max(until))),
             Ok(Usual::Doubtful) => search().map_err(|missed| missed.refusal),
             Err(error) => search().map_err(|missed| {
-                let usual = Refusal::new(&error, leaf);
+                let usual = Refusal::of_webpki(&error, leaf);
                 // webpki reports a key that ring does not support as an invalid signature.
                 let knows_less = missed.at_bound || error == webpki::Error::InvalidSignatureForPublicKey;
                 if knows_less || usual.reason == Reason::TlsCertInvalid {

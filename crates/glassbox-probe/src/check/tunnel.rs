@@ -1,8 +1,9 @@
 //! Tunnel: connects through a proxy with CONNECT (RFC 9110 section 9.3.6) or SOCKS 5 (RFC 1928, RFC 1929).
 
 use super::http1::head::{HeadError, HeadLimits, HeadReader};
+use super::layer::Layer;
 use super::transport::OutOfOrder;
-use super::wire::{Layer, Wire};
+use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};
 use crate::secret::Secret;
 use glassbox_verdict::chain::Stage;

@@ -1,6 +1,6 @@
 //! Wait: waits for the first byte of the response.
 
-use super::pending_response::{ResponseError, ResponsePart};
+use super::response_error::{ResponseError, ResponsePart};
 use super::transport::OutOfOrder;
 use super::wire::Wire;
 use super::{Check, ProbeFailed, StageError};

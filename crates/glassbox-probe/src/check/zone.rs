@@ -1,17 +1,21 @@
 //! Zones of IPv6 addresses (RFC 4007), as in `fe80::1%eth0`. A link-local address is only unique on its interface.
 
+use super::refusal::Refusal;
 use glassbox_verdict::host_port::Host;
 use nix::net::if_::if_nametoindex;
 
-/// The number of a host's zone, which the kernel requires (ipv6(7), `sin6_scope_id`); `None` if the host has no zone.
+/// The number of a host's zone, which the kernel requires (ipv6(7), `sin6_scope_id`).
 ///
 /// # Errors
 /// Fails if this host has no such interface.
-pub(super) fn scope_id(host: Host<'_>) -> Result<Option<u32>, String> {
+pub(super) fn scope_id(host: Host<'_>) -> Result<Option<u32>, Refusal> {
     let number = host.zone().map(interface_number).transpose();
     number.map_err(|_| {
         let zone = host.zone().unwrap_or_default();
-        format!("this host has no interface {zone:?} (from address {}).", host.as_str())
+        Refusal::of_target(format!(
+            "this host has no interface {zone:?} (from address {}).",
+            host.as_str()
+        ))
     })
 }
 

@@ -1,6 +1,7 @@
 //! A module's credentials, as an `Authorization` header.
 
-use super::named_files::{FileError, NamedFile};
+use super::named_files::NamedFile;
+use crate::check::Refusal;
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -43,7 +44,7 @@ impl SecretSource {
     ///
     /// # Errors
     /// Fails if the file cannot be read before `until`.
-    pub(super) async fn text(&self, until: Instant) -> Result<Secret, FileError> {
+    pub(super) async fn text(&self, until: Instant) -> Result<Secret, Refusal> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
             Self::File(file) => Ok(Secret::new(file.text(LARGEST_FILE, until).await?.trim())),
@@ -56,26 +57,25 @@ impl Credentials {
     ///
     /// # Errors
     /// Fails if a file cannot be read before `until`, or if its text is not a valid header value.
-    pub(super) async fn header(&self, until: Instant) -> Result<HeaderValue, FileError> {
-        let header = match self {
+    pub(super) async fn header(&self, until: Instant) -> Result<HeaderValue, Refusal> {
+        match self {
             Self::Basic { username, password } => {
                 let (username, password) = (username.text(until).await?, password.text(until).await?);
                 basic(format!("{}:{}", username.reveal(), password.reveal()).as_bytes())
             }
             Self::Token { scheme, token } => sensitive(format!("{scheme} {}", token.text(until).await?.reveal())),
-        };
-        Ok(header?)
+        }
     }
 }
 
 /// Encodes `user:password` as the value of a Basic `Authorization` header.
-pub(super) fn basic(pair: &[u8]) -> Result<HeaderValue, String> {
+pub(super) fn basic(pair: &[u8]) -> Result<HeaderValue, Refusal> {
     sensitive(format!("Basic {}", BASE64.encode(pair)))
 }
 
-fn sensitive(text: String) -> Result<HeaderValue, String> {
+fn sensitive(text: String) -> Result<HeaderValue, Refusal> {
     let mut value =
-        HeaderValue::try_from(text).map_err(|_| "The credentials contain a control character.".to_owned())?;
+        HeaderValue::try_from(text).map_err(|_| Refusal::of_file("The credentials contain a control character."))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -16,7 +16,7 @@ use self::message::{DnsQuestion, framed, rcode_name, read};
 use super::endpoint::Endpoint;
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
 use crate::check::{
-    AddressFamily, BodyPlan, Check, DialogueRead, HttpRequest, ProbeFailed, RequestMode, Resolver, Tls,
+    AddressFamily, BodyPlan, Check, DialogueRead, HttpRequest, ProbeFailed, Refusal, RequestMode, Resolver, Tls,
 };
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -105,7 +105,7 @@ impl DnsProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
         let mut place = self
             .place(requested, variant)
-            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+            .map_err(|refusal| check.refuse(refusal))?;
         place.tls = matches!(self.transport, DnsTransport::Tls | DnsTransport::Https);
         if matches!(variant, Variant::Handshake(_)) {
             return self.shake_hands(check, &place).await;
@@ -196,7 +196,7 @@ impl DnsProber {
         to: SocketAddr,
         question: &DnsQuestion,
     ) -> Result<Message, ProbeFailed> {
-        let url = doh_url(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        let url = doh_url(&requested.target).map_err(|refusal| check.refuse(refusal))?;
         check.connect_from(self.source, to).await?;
         check.secure(&self.tls, &place.tls_name, false).await?;
         let authority = HeaderValue::from_str(&url.authority());
@@ -228,13 +228,13 @@ impl DnsProber {
         }
     }
 
-    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
+    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, Refusal> {
         let is_https = self.transport == DnsTransport::Https;
         let target = if is_https {
             doh_url(&requested.target)?.host_port().clone()
         } else {
             let parsed = requested.target.host_port(Some(self.transport.port()));
-            parsed.map_err(|error| format!("{error}."))?
+            parsed.map_err(|error| Refusal::of_target(format!("{error}.")))?
         };
         let own_name = self.tls.server_name().or(requested.hostname.as_deref());
         Ok(Endpoint::new(target, is_https, own_name, variant))
@@ -292,21 +292,26 @@ fn shown(transport: DnsTransport, requested: &ProbeRequest, place: &Endpoint) ->
 }
 
 /// The URL of a DNS-over-HTTPS server: as configured, or with the path of the examples in RFC 8484.
-fn doh_url(target: &Target) -> Result<HttpUrl, String> {
+fn doh_url(target: &Target) -> Result<HttpUrl, Refusal> {
     let written = target.written().trim();
     let text = if written.starts_with("https://") {
         written.to_owned()
     } else if written.contains("://") {
-        return Err("DNS over HTTPS requires an https URL or a host.".to_owned());
+        return Err(Refusal::of_target("DNS over HTTPS requires an https URL or a host."));
     } else {
         format!("https://{written}/dns-query")
     };
-    let url = HttpUrl::parse(&text)
-        .map_err(|error| format!("{error}; expected a target such as https://ns.example/dns-query."))?;
+    let url = HttpUrl::parse(&text).map_err(|error| {
+        Refusal::of_target(format!(
+            "{error}; expected a target such as https://ns.example/dns-query."
+        ))
+    })?;
     if url.user().is_none() {
         Ok(url)
     } else {
-        Err("DNS over HTTPS does not support a user name in the URL.".to_owned())
+        Err(Refusal::of_target(
+            "DNS over HTTPS does not support a user name in the URL.",
+        ))
     }
 }
 
@@ -315,7 +320,7 @@ impl Prober for DnsProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
         Ok((self.place(requested, Variant::Original)?.host().to_owned(), self.family))
     }
 

@@ -7,7 +7,9 @@ mod status;
 use super::endpoint::Endpoint;
 use super::header_fields::host_field;
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
-use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
+use crate::check::{
+    AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, Refusal, RequestMode, Resolver, Tls,
+};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::secrets::Secrets;
@@ -52,10 +54,8 @@ impl GrpcProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
         let place = self
             .place(requested, variant)
-            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
-        let ask = self
-            .ask(&place)
-            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+            .map_err(|refusal| check.refuse(refusal))?;
+        let ask = self.ask(&place).map_err(|refusal| check.refuse(refusal))?;
         check.begin_exchange(place.url(if place.tls { "grpcs" } else { "grpc" }), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
@@ -78,25 +78,26 @@ impl GrpcProber {
     }
 
     /// The target is `host`, `host:port` or a URL. As in `blackbox_exporter`, only host and port of a URL are used.
-    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
+    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, Refusal> {
         let written = requested.target.written().trim();
         let lower = written.to_ascii_lowercase();
         let port = if self.secured { 443 } else { 80 };
         let target = if lower.starts_with("http://") || lower.starts_with("https://") {
-            let url = HttpUrl::parse(written)
-                .map_err(|error| format!("{error}; expected a target such as example.org:50051."))?;
+            let url = HttpUrl::parse(written).map_err(|error| {
+                Refusal::of_target(format!("{error}; expected a target such as example.org:50051."))
+            })?;
             // Without a port in the URL, the module's port applies, regardless of the scheme.
             let port = url.written_port().unwrap_or(port);
             url.host_port().clone().with_port(port)
         } else {
             let parsed = requested.target.host_port(Some(port));
-            parsed.map_err(|error| format!("{error}."))?
+            parsed.map_err(|error| Refusal::of_target(format!("{error}.")))?
         };
         // As in `blackbox_exporter`, this prober ignores the parameter `hostname`.
         Ok(Endpoint::new(target, self.secured, self.tls.server_name(), variant))
     }
 
-    fn ask(&self, place: &Endpoint) -> Result<HttpRequest, String> {
+    fn ask(&self, place: &Endpoint) -> Result<HttpRequest, Refusal> {
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/grpc")),
             (TE, HeaderValue::from_static("trailers")),
@@ -169,7 +170,7 @@ impl Prober for GrpcProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
         Ok((self.place(requested, Variant::Original)?.host().to_owned(), self.family))
     }
 

@@ -2,7 +2,7 @@
 //! the headers of the websocket prober).
 
 use super::credentials::SecretSource;
-use super::named_files::FileError;
+use crate::check::Refusal;
 use http::{HeaderName, HeaderValue};
 use std::time::Instant;
 
@@ -13,8 +13,8 @@ pub(super) const INVALID_HOST: &str = "The host is not a valid header value.";
 ///
 /// # Errors
 /// Fails if a header field cannot contain the host.
-pub(super) fn host_field(host: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(host).map_err(|_| INVALID_HOST.to_owned())
+pub(super) fn host_field(host: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_str(host).map_err(|_| Refusal::of_target(INVALID_HOST))
 }
 
 /// The fields in their order. A field may have several values.
@@ -32,12 +32,13 @@ impl Fields {
     ///
     /// # Errors
     /// Fails if a file cannot be read before `until`, or if its text is not a valid header value.
-    pub(super) async fn all(&self, until: Instant) -> Result<Vec<(HeaderName, HeaderValue)>, FileError> {
+    pub(super) async fn all(&self, until: Instant) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
         let mut fields = Vec::new();
         for (name, source) in &self.0 {
             let text = source.text(until).await?;
-            let mut value = HeaderValue::from_str(text.reveal())
-                .map_err(|_| format!("The value of the header {name} contains a control character."))?;
+            let mut value = HeaderValue::from_str(text.reveal()).map_err(|_| {
+                Refusal::of_file(format!("The value of the header {name} contains a control character."))
+            })?;
             value.set_sensitive(true);
             fields.push((name.clone(), value));
         }

@@ -21,9 +21,8 @@ pub use oauth::{Algorithm, Grant, OAuth2, Signing};
 pub use settings::{HeaderAssertion, HttpProber, RequestBody};
 pub use versions::Versions;
 
-use super::named_files::FileError;
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
-use crate::check::{AddressFamily, BodyPlan, Check, KeptBody, ProbeFailed, Resolver};
+use crate::check::{AddressFamily, BodyPlan, Check, KeptBody, ProbeFailed, Refusal, Resolver};
 use crate::limits::Limits;
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -72,7 +71,7 @@ impl HttpProber {
                 // A direct request to a backend ends at a redirect that leaves the backend.
                 Some(Ok(next)) if matches!(variant, Variant::Backend(_)) && !next.stays_with(&visit) => return Ok(()),
                 Some(next) if follow => {
-                    visit = next.map_err(|error| check.fail(Reason::HttpResponseBadRedirect, error))?;
+                    visit = next.map_err(|refusal| check.refuse(refusal))?;
                     check.redirected_to(&Origin::of(visit.url()))?;
                     redirects += 1;
                 }
@@ -104,7 +103,7 @@ impl HttpProber {
         variant: Variant<'_>,
     ) -> Result<Visit, ProbeFailed> {
         let own = self.own(Instant::now() + check.left()).await;
-        let mut own = own.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
+        let mut own = own.map_err(|refusal| check.refuse(refusal))?;
         // A request without the module's header fields does not need a token.
         let trusted = !matches!(variant, Variant::Refusable | Variant::Handshake(_))
             && !matches!(variant, Variant::Backend(backend) if !backend.trusted);
@@ -112,11 +111,11 @@ impl HttpProber {
             own.authorization = Some(Box::pin(tokens.header(check)).await?);
         }
         let visit = Visit::first(self, requested, own).and_then(|visit| visit.by(variant));
-        visit.map_err(|error| check.fail(Reason::LocalTargetInvalid, error))
+        visit.map_err(|refusal| check.refuse(refusal))
     }
 
     /// Reads the module's files for this probe.
-    async fn own(&self, until: Instant) -> Result<ModuleFields, FileError> {
+    async fn own(&self, until: Instant) -> Result<ModuleFields, Refusal> {
         Ok(ModuleFields {
             authorization: match &self.credentials {
                 None => None,
@@ -151,7 +150,7 @@ impl HttpProber {
         check.begin_exchange(visit.url().shown(), visit.is_https());
         let relay = Box::pin(self.route(visit).open(check)).await?;
         let ask = visit.ask(relay.as_ref());
-        let ask = ask.map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        let ask = ask.map_err(|refusal| check.refuse(refusal))?;
         check.secrets_mut().add_body(&ask.body);
         Box::pin(check.send(ask)).await?;
         check.wait().await?;
@@ -179,8 +178,10 @@ impl HttpProber {
     }
 
     /// The target as a URL. HTTP/3 requires https; as in `blackbox_exporter`, an http target becomes an https target.
-    fn url(&self, target: &Target) -> Result<HttpUrl, String> {
-        let url = target.http_url().map_err(|error| format!("{error}."))?;
+    fn url(&self, target: &Target) -> Result<HttpUrl, Refusal> {
+        let url = target
+            .http_url()
+            .map_err(|error| Refusal::of_target(format!("{error}.")))?;
         Ok(if self.versions == Versions::Http3 {
             url.on_port_of(Scheme::Https)
         } else {
@@ -210,7 +211,7 @@ impl Prober for HttpProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
         let visit = Visit::first(self, requested, ModuleFields::default())?;
         Ok((visit.place().host().without_zone().to_owned(), self.family))
     }
@@ -257,11 +258,11 @@ impl Prober for HttpProber {
         }
     }
 
-    fn accept(&self, requested: &ProbeRequest) -> Result<(), String> {
+    fn accept(&self, requested: &ProbeRequest) -> Result<(), Refusal> {
         match (&self.host, &requested.hostname) {
-            (Some(host), Some(hostname)) if host != hostname => Err(format!(
+            (Some(host), Some(hostname)) if host != hostname => Err(Refusal::of_target(format!(
                 "host header defined both in module configuration ({host}) and with URL-parameter 'hostname' ({hostname})"
-            )),
+            ))),
             _ => Ok(()),
         }
     }

@@ -1,13 +1,12 @@
 //! The icmp prober: one echo request and its reply.
 
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
-use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Resolver};
+use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Refusal, Resolver};
 use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, MetricPage, Value};
 use crate::policy::Origin;
 use crate::target::Target;
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::host_port::{Host, HostPort};
-use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{Exchange, ProtocolFacts, Report};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,8 +38,7 @@ pub struct IcmpProber {
 
 impl IcmpProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
-        let invalid = |check: &mut Check, words| check.fail(Reason::LocalTargetInvalid, words);
-        let host = host_of(&requested.target).map_err(|words| invalid(check, words))?;
+        let host = host_of(&requested.target).map_err(|refusal| check.refuse(refusal))?;
         let own = HostPort::new(&host, 0);
         let dialled = match variant {
             Variant::Backend(backend) | Variant::Handshake(Some(backend)) => backend.address.clone().with_port(0),
@@ -66,12 +64,16 @@ impl IcmpProber {
 }
 
 /// The target's host, which must be a name or an address without a port.
-fn host_of(target: &Target) -> Result<String, String> {
-    let parsed = target.host_port(Some(0)).map_err(|error| format!("{error}."))?;
+fn host_of(target: &Target) -> Result<String, Refusal> {
+    let parsed = target
+        .host_port(Some(0))
+        .map_err(|error| Refusal::of_target(format!("{error}.")))?;
     if parsed.host() == Host::new(target.written().trim()) {
         Ok(parsed.host().as_str().to_owned())
     } else {
-        Err("An ICMP target must not contain a port: expected a target such as example.org or 192.0.2.1.".to_owned())
+        Err(Refusal::of_target(
+            "An ICMP target must not contain a port: expected a target such as example.org or 192.0.2.1.",
+        ))
     }
 }
 
@@ -80,7 +82,7 @@ impl Prober for IcmpProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
         let host = host_of(&requested.target)?;
         Ok((Host::new(&host).without_zone().to_owned(), self.family))
     }

@@ -1,7 +1,7 @@
 //! Files that a module names (tokens, passwords, bodies). They are re-read on every probe, outside the async runtime
 //! and within the probe's deadline, so that a hanging file system affects only that probe.
 
-use crate::check::{BlockingError, blocking, shortage};
+use crate::check::{BlockingError, Refusal, blocking, shortage};
 use glassbox_verdict::reason::Reason;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -28,24 +28,6 @@ pub struct NamedFile {
     places: Arc<Semaphore>,
 }
 
-/// Why a file's contents cannot be used.
-#[derive(Debug)]
-pub(super) struct FileError {
-    /// Reason of the failure; a local one if the file itself is not at fault.
-    pub reason: Reason,
-    /// Human-readable explanation.
-    pub words: String,
-}
-
-impl From<String> for FileError {
-    fn from(words: String) -> Self {
-        Self {
-            reason: Reason::LocalFileUnreadable,
-            words,
-        }
-    }
-}
-
 impl From<String> for NamedFile {
     fn from(path: String) -> Self {
         Self {
@@ -60,7 +42,7 @@ impl NamedFile {
     ///
     /// # Errors
     /// Fails if the file cannot be read before `until` or is larger than `most` bytes. A truncated file is never used.
-    pub(super) async fn bytes(&self, most: u64, until: Instant) -> Result<Vec<u8>, FileError> {
+    pub(super) async fn bytes(&self, most: u64, until: Instant) -> Result<Vec<u8>, Refusal> {
         let own_and_common = async { (self.places.clone().acquire_owned().await, ALL.acquire().await) };
         let Ok(places) = tokio::time::timeout_at(until.into(), own_and_common).await else {
             let reads = format!("{AT_ONCE} other reads of this file, or {AT_ONCE_IN_ALL} reads of all files");
@@ -79,7 +61,7 @@ impl NamedFile {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => {
                 let unusable = self.unusable(&error.to_string());
-                Err(FileError {
+                Err(Refusal {
                     reason: shortage(&error).unwrap_or(unusable.reason),
                     ..unusable
                 })
@@ -95,17 +77,17 @@ impl NamedFile {
     ///
     /// # Errors
     /// Fails like [`Self::bytes`], and if the contents are not UTF-8.
-    pub(super) async fn text(&self, most: u64, until: Instant) -> Result<String, FileError> {
+    pub(super) async fn text(&self, most: u64, until: Instant) -> Result<String, Refusal> {
         let text = String::from_utf8(self.bytes(most, until).await?);
         text.map_err(|_| self.unusable("the file is not valid UTF-8"))
     }
 
-    fn unusable(&self, words: &str) -> FileError {
-        format!("{}: {words}.", self.path.display()).into()
+    fn unusable(&self, words: &str) -> Refusal {
+        Refusal::of_file(format!("{}: {words}.", self.path.display()))
     }
 
-    fn overloaded(&self, words: &str) -> FileError {
-        FileError {
+    fn overloaded(&self, words: &str) -> Refusal {
+        Refusal {
             reason: Reason::LocalOverloaded,
             ..self.unusable(words)
         }
@@ -135,6 +117,6 @@ mod tests {
         assert_eq!(file.text(8, until).await.unwrap(), "12345678");
         let unusable = file.text(7, until).await.unwrap_err();
         assert_eq!(unusable.reason, Reason::LocalFileUnreadable);
-        assert_eq!(unusable.words, format!("{path}: larger than 7 bytes."));
+        assert_eq!(unusable.message, format!("{path}: larger than 7 bytes."));
     }
 }

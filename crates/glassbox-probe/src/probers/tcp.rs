@@ -3,12 +3,11 @@
 use super::endpoint::Endpoint;
 use super::script::{Script, Secured};
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
-use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls};
+use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::target::Target;
 use glassbox_verdict::chain::Stage;
-use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ impl TcpProber {
         let only_handshake = matches!(variant, Variant::Handshake(_));
         let place = self
             .place(requested, variant)
-            .map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+            .map_err(|refusal| check.refuse(refusal))?;
         let tls = Secured {
             tls: &self.tls,
             name: &place.tls_name,
@@ -58,8 +57,11 @@ impl TcpProber {
         self.script.play(check, &tls).await
     }
 
-    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, String> {
-        let target = requested.target.host_port(None).map_err(|error| format!("{error}."))?;
+    fn place(&self, requested: &ProbeRequest, variant: Variant<'_>) -> Result<Endpoint, Refusal> {
+        let target = requested
+            .target
+            .host_port(None)
+            .map_err(|error| Refusal::of_target(format!("{error}.")))?;
         let own_name = self.tls.server_name().or(requested.hostname.as_deref());
         Ok(Endpoint::new(target, self.begins_with_tls, own_name, variant))
     }
@@ -70,7 +72,7 @@ impl Prober for TcpProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
         Ok((self.place(requested, Variant::Original)?.host().to_owned(), self.family))
     }
 

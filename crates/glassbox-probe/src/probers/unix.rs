@@ -2,7 +2,7 @@
 
 use super::script::{Script, Secured};
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
-use crate::check::{AddressFamily, Check, ProbeFailed, Resolver, Tls};
+use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::target::Target;
@@ -54,8 +54,8 @@ impl Prober for UnixProber {
         Box::pin(self.run(check, requested))
     }
 
-    fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
-        Err("A socket path has no addresses.".to_owned())
+    fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
+        Err(Refusal::of_target("A socket path has no addresses."))
     }
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {

@@ -7,10 +7,9 @@ mod handshake;
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::header_fields::{Fields, INVALID_HOST};
-use super::named_files::FileError;
 use super::script::{Expect, Match, Script, TranscriptMasks, Waiting, look};
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
-use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, ProbeFailed, RequestMode, Resolver, Tls};
+use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, ProbeFailed, Refusal, RequestMode, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::target::{HttpUrl, Scheme, Target, UrlError};
@@ -44,7 +43,7 @@ pub struct WebsocketProber {
 
 impl WebsocketProber {
     async fn run(&self, check: &mut Check, requested: &ProbeRequest, variant: Variant<'_>) -> Result<(), ProbeFailed> {
-        let url = ws_url(&requested.target).map_err(|words| check.fail(Reason::LocalTargetInvalid, words))?;
+        let url = ws_url(&requested.target).map_err(|refusal| check.refuse(refusal))?;
         let place = self.place(requested, &url, variant);
         let mut headers = self.headers(check, place.trusted).await?;
         let host = handshake::host(&mut headers, requested.hostname.as_deref(), &url);
@@ -197,7 +196,7 @@ impl WebsocketProber {
         } else {
             Ok(HeaderMap::new())
         };
-        let mut headers = own.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
+        let mut headers = own.map_err(|refusal| check.refuse(refusal))?;
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(super::USER_AGENT_WORDS));
@@ -205,7 +204,7 @@ impl WebsocketProber {
     }
 
     /// The module's header fields, with the contents of its files at the time of this probe.
-    async fn own(&self, until: Instant) -> Result<HeaderMap, FileError> {
+    async fn own(&self, until: Instant) -> Result<HeaderMap, Refusal> {
         let mut headers = HeaderMap::new();
         if let Some(credentials) = &self.credentials {
             headers.insert(AUTHORIZATION, credentials.header(until).await?);
@@ -238,14 +237,14 @@ fn masks(headers: &HeaderMap, url: &HttpUrl) -> TranscriptMasks {
     masks
 }
 
-fn ws_url(target: &Target) -> Result<HttpUrl, String> {
+fn ws_url(target: &Target) -> Result<HttpUrl, Refusal> {
     let example = "example: wss://example.org/path";
-    let wrong = |scheme: &str| format!("invalid scheme {scheme:?}: expected ws or wss; {example}.");
+    let wrong = |scheme: &str| Refusal::of_target(format!("invalid scheme {scheme:?}: expected ws or wss; {example}."));
     match HttpUrl::parse(target.written()) {
         Ok(url) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => Ok(url),
         Ok(url) => Err(wrong(url.scheme().as_str())),
         Err(UrlError::OtherScheme(scheme)) => Err(wrong(&scheme)),
-        Err(error) => Err(format!("{error}; {example}.")),
+        Err(error) => Err(Refusal::of_target(format!("{error}; {example}."))),
     }
 }
 
@@ -254,7 +253,7 @@ impl Prober for WebsocketProber {
         Box::pin(self.run(check, requested, variant))
     }
 
-    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), String> {
+    fn host(&self, requested: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
         let url = ws_url(&requested.target)?;
         Ok((
             self.place(requested, &url, Variant::Original).host().to_owned(),

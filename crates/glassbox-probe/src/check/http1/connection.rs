@@ -15,13 +15,12 @@
 //! | another error | the response | the error of the write | the error of the write |
 
 use super::chunks::Chunks;
-use super::error::Http1Error;
 use super::framing::{BodyFraming as BodyFacts, Framing, body_of};
 use super::head::{Head, HeadError, HeadLimits, HeadReader};
+use crate::check::layer::TracedStream;
 use crate::check::memory_limit::Charge;
-use crate::check::pending_response::WireError;
+use crate::check::response_error::{Http1Error, WireError};
 use crate::check::trace::Trace;
-use crate::check::wire::TracedStream;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use glassbox_verdict::report::{Deviation, Deviations};
 use hyper::body::{Body, Frame};

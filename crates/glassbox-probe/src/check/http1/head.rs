@@ -3,6 +3,7 @@
 //! It accepts what Go's net/http accepts (`ReadResponse` and `textproto.ReadMIMEHeader`), as `blackbox_exporter` does,
 //! and empty lines before the status line. Each accepted violation of the specification is recorded as a deviation.
 
+use crate::check::response_error::Http1Error;
 use glassbox_verdict::report::{Deviation, DeviationFound, Deviations};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use memchr::memchr;
@@ -31,6 +32,16 @@ pub enum HeadError {
 impl From<Deviation> for HeadError {
     fn from(deviation: Deviation) -> Self {
         Self::Invalid(deviation.into())
+    }
+}
+
+impl From<HeadError> for Http1Error {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Invalid(found) => Self::Invalid(found),
+            HeadError::TooLong(limit) => Self::HeadTooLong(limit),
+            HeadError::TooManyFields(limit) => Self::TooManyFields(limit),
+        }
     }
 }
 

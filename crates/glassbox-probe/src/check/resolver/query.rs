@@ -3,10 +3,10 @@
 use super::LookupError;
 use super::message::{LookupQuestion, ReceivedMessage, Response};
 use super::resolv_conf::{ResolvConf, Server, Switch};
-use crate::check::datagram::Datagrams;
 use crate::check::dial;
 use crate::check::rx_timestamps;
 use crate::check::stall_detector::in_time;
+use crate::check::transport::Datagrams;
 use hickory_proto::rr::{Name, RecordType};
 use std::net::SocketAddr;
 use std::pin::pin;

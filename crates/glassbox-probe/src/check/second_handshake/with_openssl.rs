@@ -3,12 +3,13 @@
 use super::{SecondHandshake, told};
 use crate::check::StageError as _;
 use crate::check::dial::Dialled;
+use crate::check::layer::Layer;
 use crate::check::legacy_tls::LegacyHandshake;
-use crate::check::secure::{SecureError, certificates_of};
+use crate::check::secure_error::SecureError;
 use crate::check::tls_inspection::{HelloResponse, ServerChoice};
 use crate::check::trace::Trace;
 use crate::check::transport::Transport;
-use crate::check::wire::{Layer, Wire};
+use crate::check::wire::Wire;
 use glassbox_verdict::report::TlsFacts;
 use std::sync::Arc;
 use std::time::Instant;
@@ -84,7 +85,7 @@ impl SecondHandshake<'_> {
         let (stream, facts) = match shaken {
             Ok(shaken) => shaken,
             Err(failed) => {
-                wire.facts.tls = certificates_of(&self.recorder);
+                wire.facts.tls = self.recorder.facts();
                 let refused = self.recorder.seen().verdict.take();
                 return Err(match refused {
                     Some(Err(refusal)) => SecureError::Refused(refusal),

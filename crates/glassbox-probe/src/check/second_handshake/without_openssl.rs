@@ -3,7 +3,7 @@
 use super::{SecondHandshake, key_word, told};
 use crate::check::StageError as _;
 use crate::check::dial::Dialled;
-use crate::check::secure::SecureError;
+use crate::check::secure_error::SecureError;
 use crate::check::tls_inspection::ServerChoice;
 use crate::check::wire::Wire;
 use glassbox_verdict::reason::Reason;

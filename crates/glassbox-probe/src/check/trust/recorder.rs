@@ -1,9 +1,11 @@
 //! Verifies the certificate of one handshake, lets the handshake finish, and stores the result. The caller enforces the
 //! result before any request byte.
 
+use super::super::certificates::describe;
+use super::super::refusal::Refusal;
 use super::super::signatures::{HandshakeSignatureFlaw, OFFERED, UNVERIFIED, verify_handshake};
 use super::Trust;
-use super::refusal::Refusal;
+use glassbox_verdict::report::TlsFacts;
 use parking_lot::{Mutex, MutexGuard};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -47,6 +49,21 @@ impl Recorder {
 
     pub fn seen(&self) -> MutexGuard<'_, VerifiedChain> {
         self.seen.lock()
+    }
+
+    /// The certificates of the handshake, if any were received.
+    pub fn facts(&self) -> Option<TlsFacts> {
+        let seen = self.seen();
+        if seen.chain.is_empty() {
+            return None;
+        }
+        Some(TlsFacts {
+            chain: seen.chain.iter().map(|der| describe(der)).collect(),
+            client_cert_asked: seen.client_cert_asked,
+            verified_until: seen.verdict.as_ref().and_then(|verdict| verdict.as_ref().ok().copied()),
+            note: seen.note.clone(),
+            ..TlsFacts::default()
+        })
     }
 
     /// Verifies the handshake's signature. If the key type is not supported, the handshake fails only if the

@@ -1,28 +1,22 @@
-//! Why a certificate was refused: a reason and an explanation.
+//! Why a certificate was refused.
 
 use super::super::certificates::{describe, is_self_issued};
+use super::super::refusal::Refusal;
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::utc::rfc3339;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Why a chain was refused.
-#[derive(Clone, Debug)]
-pub(in crate::check) struct Refusal {
-    pub reason: Reason,
-    pub words: String,
-}
-
 impl Refusal {
     /// The refusal for a webpki error.
-    pub fn new(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Self {
+    pub(in crate::check) fn of_webpki(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Self {
         use webpki::Error as E;
         match error {
             E::CertExpired { not_after, .. } => Self::expired(not_after.as_secs()),
             E::CertNotValidYet { not_before, .. } => Self::not_yet_valid(not_before.as_secs()),
             E::InvalidCertValidity => Self {
                 reason: Reason::TlsCertDateInvalid,
-                words: error.to_string(),
+                message: error.to_string(),
             },
             E::CertNotValidForName(_) => Self::wrong_name(leaf),
             E::UnknownIssuer => Self::unknown_authority(leaf),
@@ -33,27 +27,27 @@ impl Refusal {
     }
 
     /// A certificate in the chain expired at this time, in seconds since 1970.
-    pub fn expired(at: u64) -> Self {
+    pub(in crate::check) fn expired(at: u64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
-            words: format!("a certificate in its chain expired at {}", moment(at)),
+            message: format!("a certificate in its chain expired at {}", moment(at)),
         }
     }
 
     /// A certificate in the chain is not valid before this time, in seconds since 1970.
-    pub fn not_yet_valid(at: u64) -> Self {
+    pub(in crate::check) fn not_yet_valid(at: u64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
-            words: format!("a certificate in its chain is not valid before {}", moment(at)),
+            message: format!("a certificate in its chain is not valid before {}", moment(at)),
         }
     }
 
     /// The certificate is valid for other names only.
-    pub fn wrong_name(leaf: &CertificateDer<'_>) -> Self {
+    pub(in crate::check) fn wrong_name(leaf: &CertificateDer<'_>) -> Self {
         let names = describe(leaf).dns_names;
         Self {
             reason: Reason::TlsCertNameInvalid,
-            words: if names.is_empty() {
+            message: if names.is_empty() {
                 "it contains no host name".to_owned()
             } else {
                 format!("it is only valid for {}", names.join(", "))
@@ -62,37 +56,37 @@ impl Refusal {
     }
 
     /// No chain leads to a trusted authority.
-    pub fn unknown_authority(leaf: &CertificateDer<'_>) -> Self {
+    pub(in crate::check) fn unknown_authority(leaf: &CertificateDer<'_>) -> Self {
         if !is_self_issued(leaf) {
             return Self::untrusted_issuer(leaf);
         }
         Self {
             reason: Reason::TlsCertSelfSigned,
-            words: format!("it is self-signed by {}", describe(leaf).subject),
+            message: format!("it is self-signed by {}", describe(leaf).subject),
         }
     }
 
     /// The signature is from an authority that has the same name as a trusted one, but a different key.
-    pub fn untrusted_issuer(leaf: &CertificateDer<'_>) -> Self {
+    pub(in crate::check) fn untrusted_issuer(leaf: &CertificateDer<'_>) -> Self {
         Self {
             reason: Reason::TlsCertAuthorityInvalid,
-            words: format!("its issuer, {}, is not trusted", describe(leaf).issuer),
+            message: format!("its issuer, {}, is not trusted", describe(leaf).issuer),
         }
     }
 
     /// The exporter cannot verify a signature that Go verifies.
-    pub fn not_supported(how: &str) -> Self {
+    pub(in crate::check) fn not_supported(how: &str) -> Self {
         Self {
             reason: Reason::LocalTlsUnsupported,
-            words: format!("the exporter cannot verify a signature in its chain: {how}"),
+            message: format!("the exporter cannot verify a signature in its chain: {how}"),
         }
     }
 
     /// Any other refusal.
-    pub const fn invalid(words: String) -> Self {
+    pub(in crate::check) const fn invalid(message: String) -> Self {
         Self {
             reason: Reason::TlsCertInvalid,
-            words,
+            message,
         }
     }
 }

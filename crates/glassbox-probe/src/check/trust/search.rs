@@ -13,11 +13,11 @@
 //! Each step costs at least 1 unit of `BUDGET`, and more for a slow signature. Each comparison of a name with a
 //! constraint costs 1 unit of `COMPARISONS`. These budgets limit the duration of a search for any input.
 
+use super::super::refusal::Refusal;
 use super::super::signatures::{BUDGET, SignatureFlaw, verify_certificate};
 use super::Root;
 use super::names::{COMPARISONS, check_constraints, is_for};
 use super::parsed::ParsedCertificate;
-use super::refusal::Refusal;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 /// Flaw of a chain, from the least to the most informative.
@@ -388,9 +388,9 @@ mod tests {
         let refused = judged(1000).err().unwrap().refusal;
         assert_eq!(refused.reason, Reason::TlsCertInvalid);
         assert!(
-            refused.words.contains("more than 250000 comparisons"),
+            refused.message.contains("more than 250000 comparisons"),
             "{}",
-            refused.words
+            refused.message
         );
     }
 
@@ -420,9 +420,9 @@ mod tests {
         assert!(missed.at_bound);
         assert_eq!(missed.refusal.reason, Reason::TlsCertInvalid);
         assert!(
-            missed.refusal.words.contains("signature checks"),
+            missed.refusal.message.contains("signature checks"),
             "{}",
-            missed.refusal.words
+            missed.refusal.message
         );
         sent.push(&found_beyond);
         assert!(found(&[&root], &leaf, &sent).is_ok());

@@ -1,12 +1,17 @@
 //! OAuth 2.0 tokens (RFC 6749 section 4.4, RFC 7523). They are fetched in a separate exchange and kept until they
 //! expire.
 
+mod token;
+
+pub use token::Token;
+
 use super::Versions;
 use super::route::{Relay, Route};
-use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, RequestMode, Resolver, Tls};
+use crate::check::{
+    AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, Refusal, RequestMode, Resolver, Tls,
+};
 use crate::probers::credentials::{SecretSource, basic};
 use crate::probers::header_fields::host_field;
-use crate::probers::named_files::FileError;
 use crate::probers::proxies::Proxies;
 use crate::secret::Secret;
 use crate::secrets::Secrets;
@@ -20,29 +25,19 @@ use http::{HeaderMap, HeaderValue, Method};
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use token::{is_valid, read};
 use tokio::sync::Mutex;
 use url::form_urlencoded::Serializer;
 
 /// Maximum size of the token server's response in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Time before its expiry from which a token is no longer used.
-const LEEWAY: Duration = Duration::from_secs(10);
-
-/// Lifetime of a token without `expires_in`.
-const UNTIL_TOLD: Duration = Duration::from_hours(1);
-
 /// Lifetime of an assertion, the same as in the library of `blackbox_exporter`.
 const ASSERTION: Duration = Duration::from_hours(1);
-
-/// Maximum length of the token server's error code that is shown, in bytes.
-const LONGEST_WORDS: usize = 128;
 
 /// A module's OAuth 2.0 settings.
 #[derive(Debug)]
@@ -126,29 +121,6 @@ impl Algorithm {
     }
 }
 
-/// A token and its expiry.
-#[derive(Debug)]
-pub struct Token {
-    field: HeaderValue,
-    until: Instant,
-}
-
-/// The response of a token server (RFC 6749 section 5.1).
-#[derive(Deserialize)]
-struct TokenResponse {
-    access_token: String,
-    token_type: Option<String>,
-    expires_in: Option<Seconds>,
-}
-
-/// Some servers send the number as a string.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Seconds {
-    Number(f64),
-    Text(String),
-}
-
 impl OAuth2 {
     /// The `Authorization` header with the current token, or with a new one.
     pub(super) async fn header(&self, check: &mut Check) -> Result<HeaderValue, ProbeFailed> {
@@ -174,7 +146,7 @@ impl OAuth2 {
 
     async fn fetch(&self, check: &mut Check) -> Result<Token, ProbeFailed> {
         let secret = self.secret(Instant::now() + check.left()).await;
-        let secret = secret.map_err(|unusable| check.fail(unusable.reason, unusable.words))?;
+        let secret = secret.map_err(|refusal| check.refuse(refusal))?;
         let in_body = self.in_body.load(Ordering::Relaxed) || matches!(self.grant, Grant::Assertion(_));
         let (status, body) = self.ask(check, &secret, in_body).await?;
         let (status, body) = match status {
@@ -188,11 +160,11 @@ impl OAuth2 {
             }
             _ => (status, body),
         };
-        read(status, &body, check.secrets()).map_err(|words| check.fail(Reason::LocalCredentials, words))
+        read(status, &body, check.secrets()).map_err(|refusal| check.refuse(refusal))
     }
 
     /// The client secret or the signed assertion.
-    async fn secret(&self, until: Instant) -> Result<Secret, FileError> {
+    async fn secret(&self, until: Instant) -> Result<Secret, Refusal> {
         match &self.grant {
             Grant::Secret(source) => source.text(until).await,
             Grant::Assertion(signing) => {
@@ -226,7 +198,8 @@ impl OAuth2 {
         let relay = route.open(check).await?;
         self.hide(check.secrets_mut(), secret);
         let ask = self.request(secret, in_body, relay.as_ref());
-        let ask = ask.map_err(|words| check.fail(Reason::LocalCredentials, words))?;
+        // The credentials or the host of the token server are at fault, not the target.
+        let ask = ask.map_err(|refusal| check.fail(Reason::LocalCredentials, refusal.message))?;
         check.send(ask).await?;
         check.wait().await?;
         let body = check
@@ -254,7 +227,7 @@ impl OAuth2 {
     }
 
     /// The token request. With `relay`, it is written in the form for a proxy that forwards it.
-    fn request(&self, secret: &Secret, in_body: bool, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
+    fn request(&self, secret: &Secret, in_body: bool, relay: Option<&Relay<'_>>) -> Result<HttpRequest, Refusal> {
         let mut headers = HeaderMap::from_iter([
             (ACCEPT, HeaderValue::from_static("application/json")),
             (
@@ -314,11 +287,11 @@ impl OAuth2 {
     }
 
     /// A signed assertion (RFC 7523 section 3).
-    fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, String> {
-        let unusable = |_| "client_certificate_key is not a usable RSA key.".to_owned();
+    fn assertion(&self, signing: &Signing, key: &Secret) -> Result<String, Refusal> {
+        let unusable = |what| Refusal::of_file(format!("client_certificate_key is not {what}."));
         let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
-        let key = key.map_err(|_| "client_certificate_key is not a private key in PEM format.".to_owned())?;
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(unusable)?;
+        let key = key.map_err(|_| unusable("a private key in PEM format"))?;
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| unusable("a usable RSA key"))?;
         let mut head = json!({ "alg": signing.algorithm.name(), "typ": "JWT" });
         if !signing.key_id.is_empty() {
             head["kid"] = json!(signing.key_id);
@@ -339,104 +312,7 @@ impl OAuth2 {
         let text = format!("{}.{}", packed(&head), packed(&Value::Object(claims)));
         let signer = key.choose_scheme(&[signing.algorithm.scheme()]);
         let signature = signer.and_then(|signer| signer.sign(text.as_bytes()).ok());
-        let signature = signature.ok_or("client_certificate_key is not an RSA key.")?;
+        let signature = signature.ok_or_else(|| unusable("an RSA key"))?;
         Ok(format!("{text}.{}", BASE64URL.encode(signature)))
-    }
-}
-
-const fn is_valid(status: u16) -> bool {
-    matches!(status, 200..=299)
-}
-
-/// The granted token, from JSON or, as some servers send it, from a form.
-fn granted(body: &[u8]) -> Option<TokenResponse> {
-    let granted = serde_json::from_slice(body).ok().or_else(|| {
-        let fields: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
-        Some(TokenResponse {
-            access_token: fields.get("access_token")?.clone(),
-            token_type: fields.get("token_type").cloned(),
-            expires_in: fields.get("expires_in").cloned().map(Seconds::Text),
-        })
-    });
-    granted.filter(|granted: &TokenResponse| !granted.access_token.is_empty())
-}
-
-/// Parses the response of the token server.
-fn read(status: u16, body: &[u8], secrets: &Secrets) -> Result<Token, String> {
-    if !is_valid(status) {
-        let error = error_of(body, secrets);
-        return Err(format!("The token server returned {status}{error}."));
-    }
-    let granted = granted(body).ok_or("The token server's response contains no access_token.")?;
-    let scheme = match granted.token_type.as_deref() {
-        None => "Bearer",
-        Some(kind) if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") => "Bearer",
-        Some(kind) => kind,
-    };
-    let field = HeaderValue::try_from(format!("{scheme} {}", granted.access_token));
-    let mut field = field.map_err(|_| "The token is not a valid header value.".to_owned())?;
-    field.set_sensitive(true);
-    let seconds = match granted.expires_in {
-        None => None,
-        Some(Seconds::Number(seconds)) => Some(seconds),
-        Some(Seconds::Text(text)) => text.parse().ok(),
-    };
-    let good_for = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Ok(Token {
-        field,
-        until: Instant::now() + good_for.map_or(UNTIL_TOLD, |time| time.min(UNTIL_TOLD * 24).saturating_sub(LEEWAY)),
-    })
-}
-
-/// The server's error code (RFC 6749 section 5.2). Some servers send a sentence that repeats part of the request.
-fn error_of(body: &[u8], secrets: &Secrets) -> String {
-    let error = serde_json::from_slice::<Value>(body).ok();
-    let Some(code) = error.as_ref().and_then(|error| error["error"].as_str()) else {
-        return String::new();
-    };
-    let shown = secrets.shown(code);
-    format!(": {:?}", &shown[..shown.floor_char_boundary(LONGEST_WORDS)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Secrets, Token};
-    use std::time::{Duration, Instant};
-
-    fn read(status: u16, body: &[u8]) -> Result<Token, String> {
-        super::read(status, body, &Secrets::default())
-    }
-
-    #[test]
-    fn a_token_is_good_until_shortly_before_it_expires() {
-        let now = Instant::now();
-        let token = read(
-            200,
-            br#"{"access_token": "abc", "token_type": "bearer", "expires_in": 60}"#,
-        )
-        .unwrap();
-        assert_eq!(token.field, "Bearer abc");
-        assert!(token.until > now + Duration::from_secs(40) && token.until < now + Duration::from_secs(55));
-        let token = read(
-            200,
-            br#"{"access_token": "abc", "token_type": "MAC", "expires_in": "3600"}"#,
-        )
-        .unwrap();
-        assert_eq!(token.field, "MAC abc");
-        assert!(token.until > now + Duration::from_mins(59));
-        assert!(!format!("{token:?}").contains("abc"));
-        // A token that is about to expire is used only once.
-        assert!(read(200, br#"{"access_token": "abc", "expires_in": 5}"#).unwrap().until <= Instant::now());
-    }
-
-    #[test]
-    fn what_is_no_grant_is_told_in_the_servers_words() {
-        let said = |status, body: &str| read(status, body.as_bytes()).unwrap_err();
-        assert_eq!(
-            said(400, r#"{"error": "invalid_scope", "error_description": "secret"}"#),
-            "The token server returned 400: \"invalid_scope\"."
-        );
-        assert_eq!(said(502, "<html>"), "The token server returned 502.");
-        assert_eq!(said(200, "{}"), "The token server's response contains no access_token.");
     }
 }

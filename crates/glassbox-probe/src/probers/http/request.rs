@@ -3,7 +3,7 @@
 use super::cookies::Cookies;
 use super::route::Relay;
 use super::{HttpProber, Versions};
-use crate::check::{HttpRequest, RequestMode};
+use crate::check::{HttpRequest, Refusal, RequestMode};
 use crate::probers::credentials::basic;
 use crate::probers::header_fields::{INVALID_HOST, host_field};
 use crate::probers::{ProbeRequest, USER_AGENT_WORDS, Variant};
@@ -11,6 +11,7 @@ use crate::target::{HttpUrl, Scheme, User, host_header};
 use bytes::Bytes;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::host_port::{Host, HostPort};
+use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Reply;
 use http::header::{
     ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
@@ -64,7 +65,7 @@ pub(super) struct ModuleFields {
 
 impl Visit {
     /// The visit that the caller requested.
-    pub fn first(settings: &HttpProber, requested: &ProbeRequest, own: ModuleFields) -> Result<Self, String> {
+    pub fn first(settings: &HttpProber, requested: &ProbeRequest, own: ModuleFields) -> Result<Self, Refusal> {
         let url = settings.url(&requested.target)?;
         let virtual_host = requested.hostname.clone().or_else(|| settings.host.clone());
         let server_name = settings.tls.server_name();
@@ -160,7 +161,7 @@ impl Visit {
     }
 
     /// The request. With `relay`, it is in the form for a proxy that forwards it.
-    pub fn ask(&self, relay: Option<&Relay<'_>>) -> Result<HttpRequest, String> {
+    pub fn ask(&self, relay: Option<&Relay<'_>>) -> Result<HttpRequest, Refusal> {
         let mut headers = self.headers.clone();
         if self.cookies.may_send() {
             self.cookies
@@ -204,21 +205,21 @@ impl Visit {
 
     /// Scheme, host and port for a proxy. The host is the name as written, since the proxy operator's rules refer to
     /// names. The exception is a request to a single address. The host differs from `Host`: the proxy dials it.
-    fn relayed_origin(&self) -> Result<String, String> {
+    fn relayed_origin(&self) -> Result<String, Refusal> {
         let origin = match &self.dial {
             Some(dial) if dial.port() == 80 => format!("http://{}", dial.host()),
             Some(dial) => format!("http://{dial}"),
             None => self.url.origin(),
         };
         if origin.ends_with("://") {
-            Err(INVALID_HOST.to_owned())
+            Err(Refusal::of_target(INVALID_HOST))
         } else {
             Ok(origin)
         }
     }
 
     /// The visit that a response redirects to (RFC 9110 section 15.4); `None` if it is not a redirect.
-    pub fn redirected(&self, reply: &Reply) -> Option<Result<Self, String>> {
+    pub fn redirected(&self, reply: &Reply) -> Option<Result<Self, Refusal>> {
         let keeps_method = match reply.status {
             301..=303 => false,
             307 | 308 => true,
@@ -228,16 +229,22 @@ impl Visit {
         Some(self.follow(location, keeps_method))
     }
 
-    fn follow(&self, location: &HeaderValue, keeps_method: bool) -> Result<Self, String> {
+    fn follow(&self, location: &HeaderValue, keeps_method: bool) -> Result<Self, Refusal> {
+        let refused = |message| Refusal::new(Reason::HttpResponseBadRedirect, message);
         let url = self
             .url
             .join(location.as_bytes())
-            .map_err(|error| format!("The redirect contains an invalid Location: {error}."))?;
+            .map_err(|error| refused(format!("The redirect contains an invalid Location: {error}.")))?;
         if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
-            return Err(format!("The redirect points to a {} URL.", url.scheme().as_str()));
+            return Err(refused(format!(
+                "The redirect points to a {} URL.",
+                url.scheme().as_str()
+            )));
         }
         if url.scheme() == Scheme::Http && self.versions == Versions::Http3 {
-            return Err("The redirect points to an http URL, which does not support HTTP/3.".to_owned());
+            return Err(refused(
+                "The redirect points to an http URL, which does not support HTTP/3.".to_owned(),
+            ));
         }
         let mut next = self.clone();
         if !keeps_method {
@@ -251,7 +258,9 @@ impl Visit {
         }
         if !self.url.same_origin(&url) {
             if !next.body.is_empty() {
-                return Err("The redirect would send the module's body to another origin.".to_owned());
+                return Err(refused(
+                    "The redirect would send the module's body to another origin.".to_owned(),
+                ));
             }
             next.enter_other_origin(&url);
         }
@@ -297,7 +306,7 @@ impl Visit {
 
 /// Variants of a visit.
 impl Visit {
-    pub fn by(mut self, variant: Variant<'_>) -> Result<Self, String> {
+    pub fn by(mut self, variant: Variant<'_>) -> Result<Self, Refusal> {
         match variant {
             Variant::Original | Variant::Handshake(None) => {}
             Variant::Backend(backend) | Variant::Handshake(Some(backend)) => self.straight_to(backend)?,
@@ -311,7 +320,7 @@ impl Visit {
 
     /// Sends the same request, with the edge's host name, to a backend. The module's own fields go only to
     /// backends that the module names.
-    fn straight_to(&mut self, backend: &Backend) -> Result<(), String> {
+    fn straight_to(&mut self, backend: &Backend) -> Result<(), Refusal> {
         let was_https = self.is_https();
         if self.authority.is_none() {
             // The edge's host name, regardless of the backend's scheme.

@@ -3,10 +3,10 @@
 use super::body_assertions::BodyAssertions;
 use super::oauth::OAuth2;
 use super::versions::Versions;
-use crate::check::{AddressFamily, Coding, Resolver, Tls};
+use crate::check::{AddressFamily, Coding, Refusal, Resolver, Tls};
 use crate::probers::credentials::Credentials;
 use crate::probers::header_fields::Fields;
-use crate::probers::named_files::{FileError, NamedFile};
+use crate::probers::named_files::NamedFile;
 use crate::probers::proxies::Proxies;
 use bytes::Bytes;
 use go_regexp::Regexp;
@@ -82,7 +82,7 @@ impl RequestBody {
     ///
     /// # Errors
     /// Fails if the file cannot be read before `until`.
-    pub(super) async fn bytes(&self, until: Instant) -> Result<Bytes, FileError> {
+    pub(super) async fn bytes(&self, until: Instant) -> Result<Bytes, Refusal> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
             Self::File(file) => Ok(file.bytes(LARGEST_BODY, until).await?.into()),

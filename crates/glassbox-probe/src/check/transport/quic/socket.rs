@@ -2,12 +2,12 @@
 //! and received datagrams have the kernel's timestamps.
 
 use crate::check::ProbeContext;
-use crate::check::datagram::LARGEST;
 use crate::check::dial::DialError;
 use crate::check::local_fault::shortage;
 use crate::check::memory_limit::Buffered;
 use crate::check::rx_timestamps;
 use crate::check::trace::Trace;
+use crate::check::transport::LARGEST;
 use parking_lot::Mutex;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
@@ -29,7 +29,7 @@ const WINDOW: usize = 1_250_000;
 type Waiting = Pin<Box<dyn Future<Output = io::Result<Ready>> + Send>>;
 
 /// The socket of one connection.
-pub(super) struct QuicSocket {
+pub(in crate::check) struct QuicSocket {
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
     opened: Instant,

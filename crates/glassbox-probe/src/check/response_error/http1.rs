@@ -1,15 +1,14 @@
 //! Errors of an HTTP/1 response and their reasons.
 
-use super::head::HeadError;
+use super::{ResponsePart, closed, reason_of_io};
 use crate::check::memory_limit::NoMemory;
-use crate::check::pending_response::{ResponsePart, closed, reason_of_io};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::DeviationFound;
 use std::io;
 
 /// The error of an HTTP/1 response.
 #[derive(Debug, thiserror::Error)]
-pub enum Http1Error {
+pub(in crate::check) enum Http1Error {
     /// The connection failed.
     #[error("The connection failed: {0}.")]
     Io(#[from] io::Error),
@@ -31,16 +30,6 @@ pub enum Http1Error {
     /// The memory limit is reached.
     #[error("Cannot store the response: {0}.")]
     NoMemory(#[from] NoMemory),
-}
-
-impl From<HeadError> for Http1Error {
-    fn from(error: HeadError) -> Self {
-        match error {
-            HeadError::Invalid(found) => Self::Invalid(found),
-            HeadError::TooLong(limit) => Self::HeadTooLong(limit),
-            HeadError::TooManyFields(limit) => Self::TooManyFields(limit),
-        }
-    }
 }
 
 impl Http1Error {
