@@ -22,7 +22,8 @@ struct Scene {
 }
 
 impl Scene {
-    async fn start() -> Self {
+    /// Starts everything, with further targets.
+    async fn start(others: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let application = Peer::start(ok).await;
         let control = Peer::start(ok).await;
@@ -37,7 +38,7 @@ impl Scene {
         .await;
         let alertmanager = Alertmanager::start().await;
         let own = exporter.address.to_string();
-        let config = monitoring(&folder, &own, &alertmanager, &format!("[{target}]"));
+        let config = monitoring(&folder, &own, &alertmanager, &format!("[{target}{others}]"));
         let prometheus = Prometheus::start(&config, &[]).await;
         let scene = Self {
             target,
@@ -113,7 +114,7 @@ async fn nginx(folder: &TempDir, application: &Peer) -> (Process, String) {
 
 #[tokio::test]
 async fn a_stopped_upstream_pages_with_the_link_and_the_evidence() {
-    let mut scene = Scene::start().await;
+    let mut scene = Scene::start("").await;
     assert!(scene.told().is_empty());
     drop(scene.application.take());
     eventually("a page", async || scene.told_of("GlassboxTargetDown").is_some()).await;
@@ -151,20 +152,27 @@ async fn a_stopped_upstream_pages_with_the_link_and_the_evidence() {
 
 #[tokio::test]
 async fn failed_controls_page_for_the_vantage_only() {
-    let mut scene = Scene::start().await;
-    drop((scene.application.take(), scene.control.take()));
+    // While another target fails, the exporter checks its controls every 5 s.
+    let mut scene = Scene::start(", \"http://127.0.0.1:1/\"").await;
+    drop(scene.control.take());
     eventually("the vantage alert pages", async || {
         scene.told_of("GlassboxVantageDown").is_some()
     })
     .await;
-    // At the speed of the tests, this is three minutes.
+    drop(scene.application.take());
+    let of_target = format!("{{instance=\"{}\"}}", scene.target);
+    // At the speed of the tests, these are four minutes.
     eventually("many failed probes", async || {
-        let failed = "sum_over_time((1 - probe_success)[1m:750ms]) >= 12";
-        !scene.prometheus.values(failed).await.is_empty()
+        let failed = format!("sum_over_time((1 - probe_success{of_target})[1m:750ms]) >= 16");
+        !scene.prometheus.values(&failed).await.is_empty()
     })
     .await;
+    let down = format!("glassbox:target:down{of_target}");
+    assert_eq!(scene.prometheus.values(&down).await, [0.0]);
     let told = scene.told();
-    let names: Vec<_> = told.iter().map(Told::name).collect();
-    assert!(names.iter().all(|name| *name == "GlassboxVantageDown"), "{names:?}");
-    assert_eq!(scene.prometheus.values("glassbox:target:down").await, [0.0]);
+    let of_target: Vec<_> = told
+        .iter()
+        .filter(|told| told.label("instance") == scene.target)
+        .collect();
+    assert!(of_target.is_empty(), "{of_target:#?}");
 }

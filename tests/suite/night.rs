@@ -27,15 +27,22 @@ struct Site {
 
 impl Site {
     async fn start(is_broken: bool) -> Self {
-        const ERROR: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
+        const ERROR: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
+                             <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n\
+                             </body>\r\n</html>\r\n";
+        let error = format!(
+            "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{ERROR}",
+            ERROR.len()
+        );
+        let error: Arc<[u8]> = error.into_bytes().into();
         let is_broken = Arc::new(AtomicBool::new(is_broken));
         let broken = is_broken.clone();
         let peer = Peer::start(move |mut stream: TcpStream| {
-            let broken = broken.clone();
+            let (broken, error) = (broken.clone(), error.clone());
             async move {
                 if broken.load(Ordering::SeqCst) {
                     crate::support::peer::read_head(&mut stream).await;
-                    let _ = stream.write_all(ERROR).await;
+                    let _ = stream.write_all(&error).await;
                 } else {
                     ok(stream).await;
                 }
@@ -173,7 +180,7 @@ impl Night {
 
     /// Waits until Prometheus has scraped every target this many times since now.
     async fn scrapes(&self, count: u32) {
-        let begun = self.prometheus.one("time()").await;
+        let begun = self.prometheus.one("vector(time())").await;
         let enough = format!("count(timestamp(probe_success) > {begun} + {count} * 0.75) == 5");
         eventually(&enough, async || !self.prometheus.values(&enough).await.is_empty()).await;
     }
@@ -205,7 +212,7 @@ impl Night {
             let Some(found) = state.captures(text) else { continue };
             let Some(said) = found.get(4) else { continue };
             let [hours, minutes, seconds] = [1, 2, 3].map(|part| found[part].parse::<f64>().unwrap());
-            let now = self.prometheus.one("time()").await;
+            let now = self.prometheus.one("vector(time())").await;
             let at = (now / 86_400.0).floor() * 86_400.0 + hours * 3600.0 + minutes * 60.0 + seconds;
             let at = if at > now { at - 86_400.0 } else { at };
             // The text states whole seconds, and the scrape before the evaluation counts.
@@ -233,7 +240,7 @@ fn assert_says(told: &Told, pattern: &str) {
 }
 
 /// The texts of [`DOWN`] when it starts and when it ends.
-const FAILED: &str = r"^\S+ is down\. At [\d:]+ UTC, its last probe failed\. Broken link: upstream \(\w+\)\. Phase: processing\. Reason: upstream\.\w+\. Answered by: nginx\.$";
+const FAILED: &str = r"^\S+ is down\. At [\d:]+ UTC, its last probe failed\. Broken link: upstream \(\w+\)\. Phase: \w+\. Reason: upstream\.\w+\. Answered by: nginx\.$";
 const RECOVERED: &str =
     r"^\S+ was down\. At [\d:]+ UTC, its last probe succeeded, but an earlier probe of the last 3 minutes failed\.$";
 
@@ -338,6 +345,14 @@ async fn assert_a_dead_prometheus_resolves_nothing(night: &mut Night, known: Vec
     // More than the 4 minutes after which Alertmanager would resolve without the flag.
     tokio::time::sleep(accelerated(Duration::from_secs(280))).await;
     night.prometheus.start_again().await;
+    // Prometheus drops what it would send before it has found Alertmanager, which takes 5 s at any speed.
+    eventually("Prometheus finds Alertmanager", async || {
+        let found = night.prometheus.ask("alertmanagers", &[]).await;
+        found["data"]["activeAlertmanagers"]
+            .as_array()
+            .is_some_and(|found| !found.is_empty())
+    })
+    .await;
     eventually("the alerts fire again", async || {
         let down = format!("ALERTS{{alertname=\"{DOWN}\",alertstate=\"firing\"}} and on (instance) up");
         night.prometheus.values(&down).await.len() >= 3
