@@ -342,7 +342,7 @@ async fn assert_a_dead_prometheus_resolves_nothing(night: &mut Night, known: Vec
     night.prometheus.kill();
     let heartbeats = night.alertmanager.heartbeats();
     assert!(heartbeats > 0);
-    // More than the 4 minutes after which Alertmanager would resolve without the flag.
+    // More than the 4 minutes after which Alertmanager resolves with the default of the flag.
     tokio::time::sleep(accelerated(Duration::from_secs(280))).await;
     night.prometheus.start_again().await;
     // Prometheus drops what it would send before it has found Alertmanager, which takes 5 s at any speed.
