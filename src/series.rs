@@ -25,7 +25,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 /// The bucket bounds of a phase, in seconds. They never change: a change would break every recording rule.
-pub const PHASE_BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0];
+pub const PHASE_BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// The bucket bounds of a whole probe, and of every phase at the level `full`, in seconds.
 pub const LONG_BUCKETS: [f64; 13] = [

@@ -1,43 +1,29 @@
 //! Real Prometheus and Alertmanager with the example rules: the right alert is sent, with the link and the evidence.
 
+use crate::support::alertmanager::{Alertmanager, Told, example};
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, ok};
-use crate::support::process::{Process, eventually, free_port, project};
+use crate::support::process::{Process, eventually, free_port};
 use crate::support::prometheus::Prometheus;
 use serde_json::Value;
-use std::fs::File;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-/// An example file with shorter times and the addresses of the test. Every replaced text must exist.
-fn example(name: &str, replaced: &[(&str, &str)]) -> String {
-    let text = std::fs::read_to_string(project("examples").join(name)).unwrap();
-    replaced.iter().fold(text, |text, (written, meant)| {
-        assert!(text.contains(written), "{name} does not contain {written:?}");
-        text.replace(written, meant)
-    })
-}
-
-/// nginx in front of an application, an exporter with a control, Prometheus and Alertmanager as in the examples, and a
-/// receiver of the notifications.
+/// nginx in front of an application, an exporter with a control, Prometheus and Alertmanager as in the examples.
 struct Scene {
     target: String,
     application: Option<Peer>,
     control: Option<Peer>,
     exporter: Exporter,
     prometheus: Prometheus,
-    alertmanager: String,
-    messages: Arc<Mutex<Vec<Value>>>,
-    _pager: Peer,
-    _processes: [Process; 2],
+    alertmanager: Alertmanager,
+    _nginx: Process,
     _folder: TempDir,
 }
 
 impl Scene {
-    async fn start() -> Self {
+    /// Starts everything, with further targets.
+    async fn start(others: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let application = Peer::start(ok).await;
         let control = Peer::start(ok).await;
@@ -50,30 +36,9 @@ impl Scene {
             |settings| settings.timeout_offset = std::time::Duration::from_millis(100),
         )
         .await;
-        let (pager, messages) = pager().await;
-        let (process, alertmanager) = alertmanager(&folder, &pager).await;
-        let rules = [
-            ("glassbox.rules.yml", "for: 2m", "for: 5s"),
-            ("exporter.rules.yml", "for: 1m", "for: 1s"),
-            ("slo.rules.yml", "interval: 2m", "interval: 1s"),
-        ];
-        for (name, written, meant) in rules {
-            let own = exporter.address.to_string();
-            let text = example(&format!("rules/{name}"), &[(written, meant)]).replace("127.0.0.1:9115", &own);
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
-        let config = example(
-            "prometheus.yml",
-            &[
-                ("scrape_interval: 15s", "scrape_interval: 1s\n  evaluation_interval: 1s"),
-                ("scrape_timeout: 10s", "scrape_timeout: 1s"),
-                ("rules/", &format!("{}/", folder.path().display())),
-                ("127.0.0.1:9093", &alertmanager),
-                ("127.0.0.1:9115", &exporter.address.to_string()),
-                ("- http://127.0.0.1:8080/\n", &format!("[{target}]\n")),
-                ("- https://127.0.0.1:8443/\n", "\n"),
-            ],
-        );
+        let alertmanager = Alertmanager::start().await;
+        let own = exporter.address.to_string();
+        let config = monitoring(&folder, &own, &alertmanager, &format!("[{target}{others}]"));
         let prometheus = Prometheus::start(&config, &[]).await;
         let scene = Self {
             target,
@@ -82,9 +47,7 @@ impl Scene {
             exporter,
             prometheus,
             alertmanager,
-            messages,
-            _pager: pager,
-            _processes: [nginx, process],
+            _nginx: nginx,
             _folder: folder,
         };
         eventually("a few successful probes", async || {
@@ -96,33 +59,36 @@ impl Scene {
     }
 
     /// The firing alerts of all notifications so far.
-    fn told(&self) -> Vec<Value> {
-        let messages = self.messages.lock().unwrap();
-        let alerts = messages
-            .iter()
-            .flat_map(|message| message["alerts"].as_array().unwrap());
-        alerts.filter(|alert| alert["status"] == "firing").cloned().collect()
+    fn told(&self) -> Vec<Told> {
+        let told = self.alertmanager.told().into_iter();
+        told.filter(|told| told.status == "firing").collect()
     }
 
-    fn told_of(&self, name: &str) -> Option<Value> {
-        self.told()
-            .into_iter()
-            .find(|alert| alert["labels"]["alertname"] == name)
+    fn told_of(&self, name: &str) -> Option<Told> {
+        self.told().into_iter().find(|told| told.name() == name)
     }
+}
 
-    /// The names of the alerts in Alertmanager, with or without inhibited ones.
-    async fn names(&self, silenced: bool) -> Vec<String> {
-        let url = format!(
-            "http://{}/api/v2/alerts?inhibited={silenced}&active={}",
-            self.alertmanager, !silenced
-        );
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let alerts: Value = serde_json::from_str(&text).unwrap();
-        let alerts = alerts.as_array().unwrap().iter();
-        alerts
-            .map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned())
-            .collect()
+/// Writes the example rules to a folder. Returns the example configuration of Prometheus, with these targets in place of
+/// its own, and job names that nothing depends on.
+pub fn monitoring(folder: &TempDir, exporter: &str, alertmanager: &Alertmanager, targets: &str) -> String {
+    for name in ["settings", "glassbox", "slo", "exporter"] {
+        let name = format!("{name}.rules.yml");
+        let text = example(&format!("rules/{name}"), &[]).replace("127.0.0.1:9115", exporter);
+        std::fs::write(folder.path().join(name), text).unwrap();
     }
+    example(
+        "prometheus.yml",
+        &[
+            ("rules/", &format!("{}/", folder.path().display())),
+            ("127.0.0.1:9093", &alertmanager.address),
+            ("127.0.0.1:9115", exporter),
+            ("- http://127.0.0.1:8080/\n", &format!("{targets}\n")),
+            ("- https://127.0.0.1:8443/\n", "\n"),
+            ("job_name: glassbox\n", "job_name: checks\n"),
+            ("job_name: glassbox_exporter\n", "job_name: probers\n"),
+        ],
+    )
 }
 
 /// nginx from the Debian package, with the application as its upstream.
@@ -146,76 +112,22 @@ async fn nginx(folder: &TempDir, application: &Peer) -> (Process, String) {
     (nginx, format!("http://127.0.0.1:{port}/"))
 }
 
-/// Alertmanager from the Debian package, with the routes and inhibitions of the example.
-async fn alertmanager(folder: &TempDir, pager: &Peer) -> (Process, String) {
-    let config = example(
-        "alertmanager.yml",
-        &[
-            ("group_wait: 30s", "group_wait: 12s"),
-            ("group_interval: 5m", "group_interval: 1s"),
-            ("127.0.0.1:9/", &format!("{}/", pager.address)),
-        ],
-    );
-    let file = folder.path().join("alertmanager.yml");
-    std::fs::write(&file, config).unwrap();
-    let port = free_port();
-    let log = File::create(folder.path().join("alertmanager.log")).unwrap();
-    let mut command = Command::new("prometheus-alertmanager");
-    command
-        .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--storage.path={}", folder.path().join("alerts").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg("--cluster.listen-address=")
-        .stdout(log.try_clone().unwrap())
-        .stderr(log);
-    let mut process = Process::start(&mut command);
-    process.listens(port).await;
-    (process, format!("127.0.0.1:{port}"))
-}
-
-/// A webhook receiver, in place of a pager and a ticket system.
-async fn pager() -> (Peer, Arc<Mutex<Vec<Value>>>) {
-    let messages = Arc::new(Mutex::new(Vec::new()));
-    let taken = messages.clone();
-    let pager = Peer::start(move |mut stream: TcpStream| {
-        let taken = taken.clone();
-        async move {
-            let mut request = Vec::new();
-            let message = loop {
-                let mut piece = [0; 4096];
-                let count = stream.read(&mut piece).await.unwrap_or(0);
-                request.extend_from_slice(&piece[..count]);
-                let text = String::from_utf8_lossy(&request);
-                let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-                match body.and_then(|body| serde_json::from_str::<Value>(&body).ok()) {
-                    Some(message) => break message,
-                    None if count == 0 => return,
-                    None => {}
-                }
-            };
-            taken.lock().unwrap().push(message);
-            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            let _ = stream.write_all(answer).await;
-        }
-    })
-    .await;
-    (pager, messages)
-}
-
 #[tokio::test]
 async fn a_stopped_upstream_pages_with_the_link_and_the_evidence() {
-    let mut scene = Scene::start().await;
-    assert_eq!(scene.told(), Vec::<Value>::new());
+    let mut scene = Scene::start("").await;
+    assert!(scene.told().is_empty());
     drop(scene.application.take());
     eventually("a page", async || scene.told_of("GlassboxTargetDown").is_some()).await;
 
     let page = scene.told_of("GlassboxTargetDown").unwrap();
-    assert_eq!(page["labels"]["instance"], scene.target);
-    assert_eq!(page["labels"].get("link"), None);
-    let description = page["annotations"]["description"].as_str().unwrap();
+    assert_eq!(page.receiver, "pager");
+    assert_eq!(page.label("instance"), scene.target);
+    assert_eq!(page.label("link"), "");
+    let description = page.annotation("description");
     assert!(description.contains("Broken link: upstream"), "{description}");
     assert!(description.contains("Answered by: nginx"), "{description}");
-    let evidence = page["annotations"]["evidence"].as_str().unwrap();
+    assert_eq!(page.annotation("contact"), "the operator of the gateway");
+    let evidence = page.annotation("evidence");
     assert!(
         evidence.starts_with(&scene.exporter.url("/evidence?target=")),
         "{evidence}"
@@ -227,30 +139,40 @@ async fn a_stopped_upstream_pages_with_the_link_and_the_evidence() {
     assert_eq!(found["target"]["name"], scene.target);
     assert_eq!(found["verdict"]["link"], "upstream");
     // The page inhibits the warning about the link.
+    let warning = (
+        "GlassboxUpstreamBroken".to_owned(),
+        scene.target.clone(),
+        "suppressed".to_owned(),
+    );
     eventually("the warning is inhibited", async || {
-        scene
-            .names(true)
-            .await
-            .iter()
-            .any(|name| name == "GlassboxUpstreamBroken")
+        scene.alertmanager.alerts().await.contains(&warning)
     })
     .await;
 }
 
 #[tokio::test]
 async fn failed_controls_page_for_the_vantage_only() {
-    let mut scene = Scene::start().await;
-    drop((scene.application.take(), scene.control.take()));
+    // While another target fails, the exporter checks its controls every 5 s.
+    let mut scene = Scene::start(", \"http://127.0.0.1:1/\"").await;
+    drop(scene.control.take());
     eventually("the vantage alert pages", async || {
         scene.told_of("GlassboxVantageDown").is_some()
     })
     .await;
-    eventually("the page for the target is inhibited", async || {
-        scene.names(true).await.iter().any(|name| name == "GlassboxTargetDown")
+    drop(scene.application.take());
+    let of_target = format!("{{instance=\"{}\"}}", scene.target);
+    // At the speed of the tests, these are four minutes.
+    eventually("many failed probes", async || {
+        let failed = format!("sum_over_time((1 - probe_success{of_target})[1m:750ms]) >= 16");
+        !scene.prometheus.values(&failed).await.is_empty()
     })
     .await;
+    let down = format!("glassbox:target:down{of_target}");
+    assert_eq!(scene.prometheus.values(&down).await, [0.0]);
     let told = scene.told();
-    let names: Vec<_> = told.iter().map(|alert| &alert["labels"]["alertname"]).collect();
-    assert!(names.iter().all(|name| *name == "GlassboxVantageDown"), "{names:?}");
-    assert_eq!(scene.names(false).await, ["GlassboxVantageDown"]);
+    let of_target: Vec<_> = told
+        .iter()
+        .filter(|told| told.label("instance") == scene.target)
+        .collect();
+    assert!(of_target.is_empty(), "{of_target:#?}");
 }

@@ -133,7 +133,7 @@ fn each_path_in_a_container_is_mounted() {
     for kind in ["datasources/prometheus.yml", "dashboards/glassbox.yml"] {
         check("grafana", &format!("/etc/grafana/provisioning/{kind}"));
     }
-    assert_eq!(checked, 11);
+    assert_eq!(checked, 12);
 }
 
 #[test]

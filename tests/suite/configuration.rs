@@ -750,7 +750,7 @@ fn explicit_defaults_equal_missing_keys() {
     );
     assert_eq!(code, Some(0));
     assert!(
-        said.starts_with("# m: 82 histogram and counter series per target, 94 over TLS"),
+        said.starts_with("# m: 86 histogram and counter series per target, 99 over TLS"),
         "{said}"
     );
     for line in [

@@ -288,7 +288,9 @@ fn promtool(arguments: &[&str]) {
 }
 
 /// Rule files, each with its test files.
-const RULES: [(&str, &[&str]); 4] = [
+const RULES: [(&str, &[&str]); 5] = [
+    // The tests of the other files also test the settings.
+    ("rules/settings.rules.yml", &[]),
     ("rules/glassbox.rules.yml", &["rules/glassbox_test.yml"]),
     (
         "rules/slo.rules.yml",
@@ -365,8 +367,9 @@ fn each_alert_says_what_is_wrong_and_is_tested_firing_and_not_firing() {
             .into_iter()
             .filter(|rule| rule["alert"].is_string())
             .collect();
-        assert!(!alerts.is_empty(), "{rules}");
-        for alert in &alerts {
+        assert_eq!(alerts.is_empty(), tests.is_empty(), "{rules}");
+        // The heartbeat always fires, so that its absence is noticed.
+        for alert in alerts.iter().filter(|alert| alert["alert"] != "GlassboxHeartbeat") {
             assert_alert_is_clear_and_tested(alert, &asked);
         }
     }
@@ -406,6 +409,7 @@ fn no_alert_has_the_link_among_its_labels() {
             let labels: Vec<_> = rule["labels"].as_object().unwrap().keys().collect();
             assert_eq!(labels, ["severity"], "{}", rule["alert"]);
             let severity = rule["labels"]["severity"].as_str().unwrap();
+            assert_eq!(severity == "none", rule["alert"] == "GlassboxHeartbeat");
             let expression = rule["expr"].as_str().unwrap();
             let of_links = expression.contains("probe_failure_info") || expression.contains("probe_failures_total");
             assert!(
@@ -413,6 +417,55 @@ fn no_alert_has_the_link_among_its_labels() {
                 "{} is a page, and its expression depends on the link",
                 rule["alert"]
             );
+        }
+    }
+}
+
+/// Users choose the names of their jobs.
+#[test]
+fn no_rule_depends_on_the_name_of_a_job() {
+    let named = Regex::new(r#"\bjob *(=|!=|=~|!~) *"[^$"%]"#).unwrap();
+    for name in RULES.iter().map(|(rules, _)| *rules).chain(["alertmanager.yml"]) {
+        let text = example(name);
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let found: Vec<_> = lines
+            .filter(|line| named.is_match(line) || line.contains("job !="))
+            .collect();
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
+/// All lines that a user must change are in one file.
+#[test]
+fn only_the_settings_have_lines_to_edit() {
+    for (rules, _) in RULES {
+        assert_eq!(
+            example(rules).contains("EDIT"),
+            rules == "rules/settings.rules.yml",
+            "{rules}"
+        );
+    }
+}
+
+/// While the exporter's network is down, exactly the alerts on the exporter itself remain active.
+#[test]
+fn the_vantage_alert_inhibits_all_alerts_except_those_on_the_exporter() {
+    let alertmanager = yaml("alertmanager.yml");
+    let rules = list(&alertmanager, "inhibit_rules").iter();
+    let inhibition = rules
+        .clone()
+        .find(|rule| rule["source_matchers"][0] == "alertname = GlassboxVantageDown")
+        .unwrap();
+    let kept = inhibition["target_matchers"][1].as_str().unwrap();
+    let kept = kept.strip_prefix("alertname !~ ").unwrap().trim_matches('"');
+    let kept = Regex::new(&format!("^(?:{kept})$")).unwrap();
+    // These alerts are about results that the exporter's network affects.
+    let about_targets = ["GlassboxVantageSuspect", "GlassboxProbeStale"];
+    for (file, _) in RULES {
+        for rule in rules_of(file).iter().filter(|rule| rule["alert"].is_string()) {
+            let name = rule["alert"].as_str().unwrap();
+            let is_on_the_exporter = file == "rules/exporter.rules.yml" && !about_targets.contains(&name);
+            assert_eq!(kept.is_match(name), is_on_the_exporter, "{name}");
         }
     }
 }
@@ -457,12 +510,13 @@ async fn the_rules_use_series_of_a_running_exporter() {
         );
         // Labels of the verdict that the annotation uses.
         let description = rule["annotations"]["description"].as_str().unwrap_or_default();
-        if description.contains("probe_failure_info{") {
+        if description.contains("probe_failure_info") {
             let verdict = served
                 .lines()
                 .find(|line| line.starts_with("probe_failure_info{"))
                 .unwrap();
-            for found in label.captures_iter(description) {
+            // Prometheus adds the label of a place.
+            for found in label.captures_iter(description).filter(|found| &found[1] != "place") {
                 assert!(
                     verdict.contains(&format!("{}=\"", &found[1])),
                     "{} is not a label of {verdict}",
@@ -473,7 +527,10 @@ async fn the_rules_use_series_of_a_running_exporter() {
     }
     assert!(asked_for.len() >= 15, "{asked_for:?}");
     for series in &asked_for {
-        assert!(names.contains(series.as_str()), "{series} is not exported");
+        // The text format contains a native histogram only as buckets.
+        let buckets = format!("{series}_bucket");
+        let is_exported = names.contains(series.as_str()) || names.contains(buckets.as_str());
+        assert!(is_exported, "{series} is not exported");
     }
 }
 

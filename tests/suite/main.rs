@@ -37,6 +37,7 @@ mod load;
 mod names;
 mod native;
 mod nginx;
+mod night;
 mod odd_http;
 mod odd_http2;
 mod pages;

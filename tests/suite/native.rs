@@ -1,5 +1,6 @@
 //! A real Prometheus scrapes native histograms and exemplars of a leased key. They match the classic histograms.
 
+use crate::support::alertmanager::example;
 use crate::support::exporter::Exporter;
 use crate::support::peer::{Peer, read_head};
 use crate::support::process::eventually;
@@ -72,5 +73,48 @@ async fn prometheus_ingests_native_histograms_and_exemplars() {
         let evidence = exporter.get(&format!("/evidence/{id}.json")).await;
         assert_eq!(evidence.status(), 200);
         assert!(evidence.text().await.unwrap().contains(&peer.http()));
+    }
+}
+
+/// The example rules must not interpolate within a bucket: a constant delay of 1.2 s is between 1 s and 2.5 s in a classic
+/// histogram, and about 1.2 s in a native one.
+#[tokio::test]
+async fn the_rules_state_the_limits_of_a_quantile_for_both_kinds_of_histograms() {
+    let peer = Peer::start(|mut stream: TcpStream| async move {
+        read_head(&mut stream).await;
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    })
+    .await;
+    let exporter = Exporter::start("modules: {m: {prober: http}}").await;
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["settings.rules.yml", "glassbox.rules.yml", "slo.rules.yml"] {
+        std::fs::write(folder.path().join(name), example(&format!("rules/{name}"), &[])).unwrap();
+    }
+    let config = format!(
+        "global: {{scrape_interval: 3s, scrape_timeout: 3s, evaluation_interval: 1s}}\nrule_files: ['{}/*.yml']\n{}",
+        folder.path().display(),
+        scrape_config(&exporter, &peer.http()).replace("scrape_interval: 1s", "scrape_interval: 3s"),
+    );
+    let classic = Prometheus::start(&config, &[]).await;
+    let native = Prometheus::start(&config, &["--enable-feature=native-histograms"]).await;
+    let processing = "{phase=\"processing\"}";
+    let bound =
+        |which: &str| format!("job_instance_phase:probe_phase_duration_seconds:p95_{which}_rate15m{processing}");
+    for (prometheus, lower, upper) in [(&classic, 0.99..1.01, 2.5..2.51), (&native, 1.1..1.4, 1.1..1.4)] {
+        eventually("quantiles of slow probes", async || {
+            let known = format!("{} > 0 and {} > 0", bound("lower"), bound("upper"));
+            !prometheus.values(&known).await.is_empty()
+        })
+        .await;
+        let bounds = [
+            prometheus.one(&bound("lower")).await,
+            prometheus.one(&bound("upper")).await,
+        ];
+        assert!(lower.contains(&bounds[0]) && upper.contains(&bounds[1]), "{bounds:?}");
+        let slow = format!("job_instance_phase:probe_phase_slow:ratio_rate15m{processing}");
+        assert!(prometheus.one(&slow).await > 0.99, "{slow}");
+        let slow = prometheus.one("job_instance:probe_slow:sum").await;
+        assert!(slow >= 2.0, "{slow}");
     }
 }

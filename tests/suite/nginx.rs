@@ -789,7 +789,7 @@ async fn promtool_accepts_every_page() {
 #[tokio::test]
 async fn a_healthy_target_stays_within_the_series_budget() {
     let scene = Scene::start(&[]).await;
-    for (target, budget) in [(scene.http("/page.txt"), 105), (scene.tls13("/page.txt"), 125)] {
+    for (target, budget) in [(scene.http("/page.txt"), 109), (scene.tls13("/page.txt"), 130)] {
         let Probed { page: first, .. } = scene.exporter.probe("http2", &target).await;
         let page = scene.exporter.probe("http2", &target).await.page;
         assert_says(&page, "probe_success", 1.0);

@@ -1,5 +1,6 @@
 //! Shared helpers of the tests.
 
+pub mod alertmanager;
 pub mod certificates;
 pub mod chains;
 pub mod dns;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 pub struct Prometheus {
     pub url: String,
     client: reqwest::Client,
+    command: Command,
     process: Process,
     folder: TempDir,
 }
@@ -36,10 +37,23 @@ impl Prometheus {
             url: format!("http://{address}"),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             process: Process::start(&mut command),
+            command,
             folder,
         };
         eventually("Prometheus is ready", async || prometheus.is_ready().await).await;
         prometheus
+    }
+
+    /// Kills Prometheus without a shutdown.
+    pub fn kill(&mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+
+    /// Starts Prometheus again with its data, after [`Self::kill`].
+    pub async fn start_again(&mut self) {
+        self.process = Process::start(&mut self.command);
+        eventually("Prometheus is ready again", async || self.is_ready().await).await;
     }
 
     async fn is_ready(&mut self) -> bool {
