@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_line_has_the_keys_of_slog_each_once() {
         let logfmt = line(LogFormat::Logfmt, write);
-        let (first, rest) = logfmt.split_once(" source=log_lines.rs:").unwrap();
+        let (first, rest) = logfmt.split_once(" source=lines.rs:").unwrap();
         assert_eq!(first, "time=1970-01-01T00:00:01.500Z level=ERROR");
         let rest = rest.split_once(' ').unwrap().1;
         let fields = r#"module=m target="http://a/?b=1" err="it \"fails\"\n" level_=3 seconds=0.5 ok=true"#;
