@@ -1,43 +1,27 @@
 //! Reads and validates the configuration file and builds the modules, controls, policy and limits.
 
-mod address;
-mod credentials;
 mod diagnostics;
-mod dialogue;
-mod dns;
+mod error;
 mod examine;
 mod file;
-mod grpc;
-mod header_fields;
-mod http;
-mod icmp;
-mod issue;
 mod limits;
-mod oauth;
 mod policy;
-mod proxies;
-mod read;
-mod regexps;
-mod tls;
-mod tree;
-mod units;
 mod warnings;
 mod web;
-mod websocket;
 
+pub use error::ConfigError;
 pub use examine::Examination;
-pub use issue::{ConfigError, ConfigIssue};
+pub use glassbox_probe::file::ConfigIssue;
 pub use web::{Rate, WebConfig};
 
-use file::{ConfigFile, ModuleFile, Spanned};
+use file::{ConfigFile, ModuleFile};
 use glassbox_probe::check::{NameServer, Resolver};
 use glassbox_probe::controls::Controls;
+use glassbox_probe::file::{Location, Spanned, at, units};
 use glassbox_probe::limits::Limits;
 use glassbox_probe::metrics::Level;
 use glassbox_probe::policy::Policy;
 use glassbox_probe::probers::{Module, PROBERS, Prober};
-use issue::Location;
-use read::at;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -248,47 +232,13 @@ fn without_allowlist(file: &ConfigFile) -> usize {
         .count()
 }
 
-/// Builds a module's prober. Blocks of other probers in the module have no effect.
+/// Builds a module's prober.
 fn prober(module: &Spanned<ModuleFile>, resolver: Arc<Resolver>, path: &str) -> Result<Arc<dyn Prober>, ConfigIssue> {
-    let file = &module.value;
-    let Some(name) = &file.prober else {
+    let Some(name) = &module.value.prober else {
         return Err(at(module, path, "prober", unknown_prober("")));
     };
-    let path_of = |block: &str| format!("{path}.{block}");
-    Ok(match name.value.as_str() {
-        "http" => Arc::new(http::build(
-            &or_default(file.http.as_ref()),
-            resolver,
-            &path_of("http"),
-        )?),
-        "tcp" => Arc::new(dialogue::tcp(
-            &or_default(file.tcp.as_ref()),
-            resolver,
-            &path_of("tcp"),
-        )?),
-        "dns" => Arc::new(dns::build(file.dns.as_ref(), resolver, &path_of("dns"))?),
-        "icmp" => Arc::new(icmp::build(
-            &or_default(file.icmp.as_ref()),
-            resolver,
-            &path_of("icmp"),
-        )?),
-        "grpc" => Arc::new(grpc::build(file.grpc.as_ref(), resolver, &path_of("grpc"))?),
-        "websocket" => Arc::new(websocket::build(
-            &or_default(file.websocket.as_ref()),
-            resolver,
-            &path_of("websocket"),
-        )?),
-        "unix" => Arc::new(dialogue::unix(
-            &or_default(file.unix.as_ref()),
-            resolver,
-            &path_of("unix"),
-        )?),
-        other => return Err(at(name, path, "prober", unknown_prober(other))),
-    })
-}
-
-fn or_default<T: Clone + Default>(block: Option<&T>) -> T {
-    block.cloned().unwrap_or_default()
+    let built = module.value.blocks.build(&name.value, resolver, path);
+    built.unwrap_or_else(|| Err(at(name, path, "prober", unknown_prober(&name.value))))
 }
 
 fn unknown_prober(name: &str) -> String {

@@ -71,6 +71,8 @@ const PACKAGES: &[Package] = &[
                     "budget",
                     "limits",
                     "metrics",
+                    "weights",
+                    "file",
                     "target",
                     "policy",
                     "previous_probes",

@@ -1,12 +1,9 @@
 //! Builds a module's diagnostics settings (backends, cache bypass, reference request, addresses) and the controls of
 //! the process.
 
-use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile, Spanned};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::tree::below;
-use super::units;
+use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile};
 use glassbox_probe::controls::{ControlSpec, Controls};
+use glassbox_probe::file::{ConfigIssue, Spanned, at, below, units};
 use glassbox_probe::probers::{DiagnosticsSettings, When};
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::host_port::HostPort;
@@ -220,7 +217,7 @@ mod tests {
 
     #[test]
     fn each_key_of_the_block_is_the_name_of_a_diagnostic() {
-        for key in DiagnosticsFile::KEYS.iter().filter(|key| !OF_ALL.contains(key)) {
+        for key in DiagnosticsFile::keys().iter().filter(|key| !OF_ALL.contains(key)) {
             assert!(DIAGNOSTICS.iter().any(|row| row.name == *key), "{key}");
         }
     }

@@ -1,9 +1,9 @@
 //! Collects every error and warning of a configuration file, for `config check` before the file is used.
 
 use super::file::ConfigFile;
-use super::issue::ConfigIssue;
 use super::policy;
-use super::{Config, Defaults, build, diagnostics, limits, system_resolver, tree, warnings};
+use super::{Config, Defaults, build, diagnostics, limits, system_resolver, warnings};
+use glassbox_probe::file::{ConfigIssue, tree};
 
 /// Maximum number of reported issues. A file of a different kind would have an unlimited number.
 const MOST: usize = 100;

@@ -1,9 +1,7 @@
 //! Builds the limits for all probes from the `limits` block.
 
-use super::file::{ConfigFile, LimitsFile, Spanned};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::units;
+use super::file::{ConfigFile, LimitsFile};
+use glassbox_probe::file::{ConfigIssue, Spanned, at, units};
 use glassbox_probe::limits::Limits;
 use std::fmt::Display;
 use std::ops::RangeInclusive;

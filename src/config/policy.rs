@@ -1,13 +1,10 @@
 //! Builds the process's connection policy and the modules' target allowlists, and finds modules that require an
 //! allowlist.
 
-use super::file::{ClientFile, ConfigFile, FieldFile, ListsFile, ModuleFile, Spanned, is_plain_header};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::tree::below;
+use super::file::{ConfigFile, ListsFile, ModuleFile};
+use glassbox_probe::file::{ConfigIssue, Spanned, at, below};
 use glassbox_probe::policy::{AllowedTarget, Lists, Mode, Policy, TargetAllowlist, in_one_spelling};
 use ipnet::IpNet;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -80,60 +77,7 @@ pub(super) fn secret_without_allowlist(file: &ModuleFile) -> Option<&'static str
     if file.allowed_targets.is_some() {
         return None;
     }
-    match file.prober.as_ref()?.value.as_str() {
-        "http" => {
-            let http = file.http.as_ref()?;
-            let headers = http.headers.as_ref();
-            let other = headers.is_some_and(|headers| headers.keys().any(|name| !is_plain_header(name)));
-            first(&[
-                ("http.basic_auth", http.basic_auth.is_some()),
-                ("http.authorization", http.authorization.is_some()),
-                ("http.bearer_token", http.bearer_token.is_some()),
-                ("http.bearer_token_file", http.bearer_token_file.is_some()),
-                ("http.oauth2", http.oauth2.is_some()),
-                ("http.http_headers", has_secrets(http.http_headers.as_ref())),
-                ("http.headers", other),
-            ])
-        }
-        "websocket" => {
-            let websocket = file.websocket.as_ref()?;
-            let client = websocket.http_config.as_ref();
-            let has = |key: fn(&ClientFile) -> bool| client.is_some_and(key);
-            first(&[
-                (
-                    "websocket.http_config.basic_auth",
-                    has(|client| client.basic_auth.is_some()),
-                ),
-                (
-                    "websocket.http_config.authorization",
-                    has(|client| client.authorization.is_some()),
-                ),
-                (
-                    "websocket.http_config.bearer_token",
-                    has(|client| client.bearer_token.is_some()),
-                ),
-                (
-                    "websocket.http_config.bearer_token_file",
-                    has(|client| client.bearer_token_file.is_some()),
-                ),
-                ("websocket.headers", has_secrets(websocket.headers.as_ref())),
-            ])
-        }
-        "grpc" => {
-            let metadata = file.grpc.as_ref()?.metadata.as_ref();
-            first(&[("grpc.metadata", metadata.is_some_and(|fields| !fields.is_empty()))])
-        }
-        _ => None,
-    }
-}
-
-fn first(keys: &[(&'static str, bool)]) -> Option<&'static str> {
-    keys.iter().find(|(_, is_there)| *is_there).map(|(key, _)| *key)
-}
-
-fn has_secrets(fields: Option<&BTreeMap<String, Spanned<FieldFile>>>) -> bool {
-    let mut fields = fields.into_iter().flat_map(BTreeMap::values);
-    fields.any(|field| field.value.secrets.is_some() || field.value.files.is_some())
+    file.blocks.secret(&file.prober.as_ref()?.value)
 }
 
 /// Checks the rules of the strict policy. Without an allowlist, a module must not send secrets and must not let a proxy
@@ -149,13 +93,10 @@ pub(super) fn check_strictness(file: &ConfigFile, policy: &Policy) -> Result<(),
                 "the strict policy requires allowed_targets: any client can choose the target that gets the secret";
             return Err(module.location.issue(below(&path, key), words));
         }
-        let http = module.value.http.as_ref();
-        let blind = http.is_some_and(|http| http.skip_resolve_phase_with_proxy == Some(true));
-        if blind && module.value.allowed_targets.is_none() {
+        if let (Some(key), None) = (module.value.blocks.unchecked_address(), &module.value.allowed_targets) {
             let words =
                 "the strict policy requires allowed_targets: only the proxy knows the address that it connects to";
-            let key = below(&path, "http.skip_resolve_phase_with_proxy");
-            return Err(module.location.issue(key, words));
+            return Err(module.location.issue(below(&path, key), words));
         }
     }
     Ok(())

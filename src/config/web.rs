@@ -4,12 +4,11 @@
 mod clients;
 mod tls;
 
-use super::file::{RateFile, Spanned, WebFile};
-use super::header_fields::{header_name, header_value};
-use super::issue::{ConfigError, ConfigIssue};
-use super::read::at;
-use super::units;
+use super::error::ConfigError;
+use super::file::{RateFile, WebFile};
 use ::http::{HeaderName, HeaderValue};
+use glassbox_probe::file::{ConfigIssue, Spanned, at, units};
+use glassbox_probe::probers::blocks::header_fields::{header_name, header_value};
 use glassbox_probe::secret::Secret;
 use rustls::ServerConfig;
 use std::collections::BTreeMap;

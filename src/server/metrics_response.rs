@@ -1,13 +1,14 @@
 //! Writes an HTTP response with metrics, in the format and content coding that the client prefers.
 
 use crate::exposition;
-use crate::negotiation::{Format, accepts};
+use crate::negotiation::Format;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use glassbox_probe::metrics::Family;
+use glassbox_probe::weights::accepts;
 use std::io::{self, BufWriter, Write as _};
 
 /// Encodes the families in the preferred format. If the client accepts gzip, the encoder writes directly into the

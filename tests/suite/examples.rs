@@ -11,6 +11,7 @@ use glassbox_exporter::server::listeners::Listen;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub fn example(name: &str) -> String {
@@ -30,10 +31,18 @@ fn defaults() -> String {
     running("modules: {http_2xx: {prober: http}}").unwrap()
 }
 
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = |path: PathBuf| if path.is_dir() { files_below(&path) } else { vec![path] };
+    entries.flat_map(files).collect()
+}
+
 /// The keys in the source code: supported ones, and known but unsupported ones.
 fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
-    let source = |name| std::fs::read_to_string(project("src/config").join(name)).unwrap();
-    let source = source("file.rs") + &source("file/blocks.rs");
+    let mut source = std::fs::read_to_string(project("src/config/file.rs")).unwrap();
+    for file in files_below(&project("crates/glassbox-probe/src/probers")) {
+        source += &std::fs::read_to_string(file).unwrap();
+    }
     let block = Regex::new(r"(?ms)^block! \{\n(.*?)^\}\n").unwrap();
     let (key, word) = (
         Regex::new(r"(?m)^\s+(?:r#)?(\w+): .*,$").unwrap(),

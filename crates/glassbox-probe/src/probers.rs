@@ -1,5 +1,6 @@
 //! The probers: the `Prober` trait, the table of probers, and a module that is ready to run.
 
+pub mod blocks;
 pub mod credentials;
 pub mod dns;
 mod endpoint;
@@ -9,6 +10,7 @@ pub mod header_fields;
 pub mod http;
 pub mod icmp;
 pub mod named_files;
+pub mod prober_file;
 pub mod proxies;
 pub mod script;
 pub mod tcp;
@@ -17,12 +19,14 @@ pub mod websocket;
 
 use crate::budget::RequestRate;
 use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver};
+use crate::file::{ConfigIssue, Fill, Node, NodeKind, Read, Spanned, below};
 use crate::metrics::{Level, MetricPage};
 use crate::policy::{Origin, TargetAllowlist};
 use crate::target::Target;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::report::Report;
+use prober_file::{ProberFile, Warnings, probers};
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -33,8 +37,15 @@ use std::time::Duration;
 /// `User-Agent` of the requests. It starts with the one of `blackbox_exporter`, which firewall rules already allow.
 const USER_AGENT_WORDS: &str = concat!("Blackbox-Exporter/0.28.0 glassbox_exporter/", env!("CARGO_PKG_VERSION"));
 
-/// The names of all probers: the values of the key `prober`.
-pub const PROBERS: &[&str] = &["http", "tcp", "unix", "dns", "icmp", "grpc", "websocket"];
+probers! {
+    http: http::HttpFile,
+    tcp: tcp::TcpFile,
+    unix: unix::UnixFile,
+    dns: dns::DnsFile,
+    icmp: icmp::IcmpFile,
+    grpc: grpc::GrpcFile,
+    websocket: websocket::WebsocketFile,
+}
 
 /// The caller's request for a probe.
 #[derive(Clone, Debug)]

@@ -1,10 +1,7 @@
 //! The top-level blocks of the configuration file: controls, policy and limits.
 
-use super::keys;
-use super::{Fill, Spanned, refuse_unserved};
-use crate::config::issue::ConfigIssue;
-use crate::config::read::Read;
-use crate::config::tree::{Node, NodeKind, below};
+use glassbox_probe::block;
+use glassbox_probe::file::{ConfigIssue, Fill, Node, NodeKind, Read, Spanned};
 use serde::Serialize;
 
 block! {

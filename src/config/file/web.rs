@@ -1,12 +1,8 @@
 //! The keys of `--web.config.file`, which are those of the exporter-toolkit.
 
-use super::keys;
-use super::{Fill, Spanned, refuse_unserved};
-use crate::config::issue::{ConfigIssue, Location};
-use crate::config::read::Read;
-use crate::config::tree::{self, Node, NodeKind, below};
+use glassbox_probe::block;
+use glassbox_probe::file::{ConfigIssue, Location, NodeKind, Read as _, Spanned, tree};
 use glassbox_probe::secret::Secret;
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 block! {

@@ -1,11 +1,9 @@
 //! Builds the HTTP server's TLS settings.
 
 use super::clients::{ClientCertificatePolicy, Clients};
-use crate::config::credentials::filled;
-use crate::config::file::{Spanned, WebTlsFile};
-use crate::config::issue::{ConfigIssue, Location};
-use crate::config::read::at;
-use crate::config::tls::{Pem, version};
+use crate::config::file::WebTlsFile;
+use glassbox_probe::file::{ConfigIssue, Location, Spanned, at, filled};
+use glassbox_probe::probers::blocks::tls::{Pem, version};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use crate::scheduler::{Caller, ClientAddress, Reading, Scheduler, ScrapeError};
 use crate::series::SeriesTable;
 use crate::workers::Workers;
 use futures_util::future::join_all;
-use glassbox_probe::check::{AddressFamily, Check, ProbeContext, Resolver};
+use glassbox_probe::check::{AddressFamily, Check, ProbeContext, Refusal, Resolver};
 use glassbox_probe::clock;
 use glassbox_probe::controls::Controls;
 use glassbox_probe::metrics::{Level, MetricPage};
@@ -81,8 +81,8 @@ impl Prober for FakeTarget {
             outcome
         })
     }
-    fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), String> {
-        Err("no addresses".to_owned())
+    fn host(&self, _: &ProbeRequest) -> Result<(String, AddressFamily), Refusal> {
+        Err(Refusal::of_target("no addresses"))
     }
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         false

@@ -4,11 +4,12 @@
 use super::page::Page;
 use glassbox_exporter::config::{Config, Defaults};
 use glassbox_exporter::exposition::{openmetrics, prometheus_text, protobuf};
-use glassbox_exporter::negotiation::{self, Format};
+use glassbox_exporter::negotiation::Format;
 use glassbox_probe::check::read_response;
 use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_probe::metrics::{self, Level, SSL_LAST_CHAIN_INFO, Value};
 use glassbox_probe::target::{HttpUrl, Target};
+use glassbox_probe::weights;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::gateways::{self, ObservedResponse};
 use go_regexp::Regexp;
@@ -337,5 +338,5 @@ fn accepts() -> Vec<Vec<u8>> {
 fn accept(bytes: &[u8]) {
     let field = String::from_utf8_lossy(bytes);
     let _ = Format::best(&field);
-    let _ = negotiation::accepts(&field, "gzip");
+    let _ = weights::accepts(&field, "gzip");
 }

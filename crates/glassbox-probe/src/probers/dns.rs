@@ -1,5 +1,9 @@
 //! The dns prober: one query to one name server over UDP, TCP, TLS or HTTPS, and assertions on the response.
 
+mod file;
+
+pub use file::{DnsFile, RecordRulesFile};
+
 mod gauges;
 mod message;
 mod name;

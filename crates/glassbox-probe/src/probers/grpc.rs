@@ -1,5 +1,9 @@
 //! The grpc prober: one call to the health service (`grpc.health.v1.Health/Check`) over HTTP/2.
 
+mod file;
+
+pub use file::GrpcFile;
+
 mod gauges;
 mod message;
 mod status;

@@ -1,5 +1,10 @@
 //! The http prober: one request, its redirects, and the assertions on the final response.
 
+mod build;
+mod file;
+
+pub use file::{HeaderMatchFile, HttpFile};
+
 mod assertions;
 mod body_assertions;
 mod cel_assertions;

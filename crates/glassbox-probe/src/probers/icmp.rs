@@ -1,5 +1,9 @@
 //! The icmp prober: one echo request and its reply.
 
+mod file;
+
+pub use file::IcmpFile;
+
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
 use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Refusal, Resolver};
 use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, MetricPage, Value};

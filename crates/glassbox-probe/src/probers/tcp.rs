@@ -1,5 +1,9 @@
 //! The tcp prober: a connection, TLS if the module configures it, and a dialogue.
 
+mod file;
+
+pub use file::TcpFile;
+
 use super::endpoint::Endpoint;
 use super::script::{Script, Secured};
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};

@@ -1,5 +1,9 @@
 //! The unix prober: a Unix domain socket, TLS if the module configures it, and a dialogue.
 
+mod file;
+
+pub use file::UnixFile;
+
 use super::script::{Script, Secured};
 use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
 use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver, Tls};

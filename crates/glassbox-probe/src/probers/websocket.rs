@@ -1,5 +1,9 @@
 //! The websocket prober: an HTTP request that switches protocols (RFC 6455), and a dialogue in messages.
 
+mod file;
+
+pub use file::{ClientFile, WebsocketFile};
+
 mod frames;
 mod gauges;
 mod handshake;

@@ -1,46 +1,48 @@
-//! Builds the credentials of http and websocket modules.
+//! The credentials of an HTTP client: the blocks `basic_auth` and `authorization`, and a bearer token.
 
-use super::file::{AuthorizationFile, BasicAuthFile, ClientFile, HttpFile, OAuth2File, Spanned};
 use super::header_fields::header_value;
-use super::issue::ConfigIssue;
-use super::read::at;
-use glassbox_probe::probers::credentials::{Credentials, SecretSource};
-use glassbox_probe::secret::Secret;
+use super::oauth::OAuth2File;
+use crate::block;
+use crate::file::{ConfigIssue, Spanned, at, filled};
+use crate::probers::credentials::{Credentials, SecretSource};
+use crate::secret::Secret;
+
+block! {
+    /// Basic authentication credentials.
+    BasicAuthFile {
+        username: String,
+        username_file: Spanned<String>,
+        password: Secret,
+        password_file: Spanned<String>,
+    } unserved { username_ref, password_ref, }
+}
+
+block! {
+    /// The contents of an `Authorization` header.
+    AuthorizationFile {
+        r#type: Spanned<String>,
+        credentials: Spanned<Secret>,
+        credentials_file: Spanned<String>,
+    } unserved { credentials_ref, }
+}
 
 /// The authentication keys of a client.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CredentialKeys<'a> {
-    basic_auth: Option<&'a Spanned<BasicAuthFile>>,
-    authorization: Option<&'a Spanned<AuthorizationFile>>,
-    bearer_token: Option<&'a Spanned<Secret>>,
-    bearer_token_file: Option<&'a Spanned<String>>,
-    oauth2: Option<&'a Spanned<OAuth2File>>,
-}
-
-impl<'a> CredentialKeys<'a> {
-    pub const fn of_http(file: &'a HttpFile) -> Self {
-        Self {
-            basic_auth: file.basic_auth.as_ref(),
-            authorization: file.authorization.as_ref(),
-            bearer_token: file.bearer_token.as_ref(),
-            bearer_token_file: file.bearer_token_file.as_ref(),
-            oauth2: file.oauth2.as_ref(),
-        }
-    }
-
-    pub const fn of_client(file: &'a ClientFile) -> Self {
-        Self {
-            basic_auth: file.basic_auth.as_ref(),
-            authorization: file.authorization.as_ref(),
-            bearer_token: file.bearer_token.as_ref(),
-            bearer_token_file: file.bearer_token_file.as_ref(),
-            oauth2: file.oauth2.as_ref(),
-        }
-    }
+pub struct CredentialKeys<'a> {
+    /// The key of this name.
+    pub basic_auth: Option<&'a Spanned<BasicAuthFile>>,
+    /// The key of this name.
+    pub authorization: Option<&'a Spanned<AuthorizationFile>>,
+    /// The key of this name.
+    pub bearer_token: Option<&'a Spanned<Secret>>,
+    /// The key of this name.
+    pub bearer_token_file: Option<&'a Spanned<String>>,
+    /// The key of this name.
+    pub oauth2: Option<&'a Spanned<OAuth2File>>,
 }
 
 /// Builds the credentials. More than one authentication method is an error. An empty token counts as absent.
-pub(super) fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Credentials>, ConfigIssue> {
+pub fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Credentials>, ConfigIssue> {
     let token = file.bearer_token.filter(|token| !token.value.reveal().is_empty());
     let token_file = filled(file.bearer_token_file);
     if let (Some(_), Some(second)) = (token, token_file) {
@@ -84,11 +86,6 @@ pub(super) fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Cred
     }
 }
 
-/// The value of a key, unless it is absent or empty.
-pub(super) fn filled(written: Option<&Spanned<String>>) -> Option<&Spanned<String>> {
-    written.filter(|written| !written.value.is_empty())
-}
-
 fn basic(file: &BasicAuthFile, path: &str) -> Result<Credentials, ConfigIssue> {
     let username = file.username.clone().map(Secret::new);
     Ok(Credentials::Basic {
@@ -124,7 +121,7 @@ fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, Co
 }
 
 /// A secret from `KEY` or from the file in `KEY_file`. Setting both is an error.
-pub(super) fn source(
+pub fn source(
     text: Option<Secret>,
     file: Option<&Spanned<String>>,
     path: &str,

@@ -1,22 +1,66 @@
-//! Builds a grpc module's settings.
+//! The keys of the grpc prober.
 
-use super::address;
-use super::file::{GrpcFile, Spanned};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::tls;
-use super::tree::below;
-use ::http::{HeaderName, HeaderValue};
+use super::GrpcProber;
+use crate::block;
+use crate::check::Resolver;
+use crate::file::{ConfigIssue, Spanned, at, below};
+use crate::probers::Prober;
+use crate::probers::blocks::address;
+use crate::probers::blocks::tls::{self, TlsFile};
+use crate::probers::prober_file::{ProberFile, Warnings};
+use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
-use glassbox_probe::check::Resolver;
-use glassbox_probe::probers::grpc::GrpcProber;
+use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Validates the keys and builds the prober. As in `blackbox_exporter`, a module without the block does not fall back
+block! {
+    /// The keys of the grpc prober.
+    GrpcFile {
+        service: String,
+        tls: bool,
+        tls_config: Spanned<TlsFile>,
+        ip_protocol_fallback: bool,
+        preferred_ip_protocol: Spanned<String>,
+        metadata: BTreeMap<String, Vec<Spanned<Secret>>>,
+    } unserved {}
+}
+
+impl ProberFile for GrpcFile {
+    const DEFAULTS: &'static str = include_str!("defaults.yml");
+
+    fn build(
+        written: Option<&Spanned<Self>>,
+        resolver: Arc<Resolver>,
+        path: &str,
+    ) -> Result<Arc<dyn Prober>, ConfigIssue> {
+        build(written.map(|written| &written.value), resolver, path).map(|prober| Arc::new(prober) as _)
+    }
+
+    fn warn(written: Option<&Spanned<Self>>, warnings: &mut Warnings<'_>) {
+        let Some(Spanned { value: file, .. }) = written else {
+            let words = "without this block ip_protocol_fallback is false, and only IPv6 is used, as in \
+                         blackbox_exporter; write grpc: {} for the usual defaults";
+            return warnings.key("grpc", words);
+        };
+        warnings.family("grpc", file.preferred_ip_protocol.as_ref());
+        warnings.tls("grpc", file.tls_config.as_ref());
+    }
+
+    fn secret(&self) -> Option<&'static str> {
+        let metadata = self.metadata.as_ref().filter(|metadata| !metadata.is_empty());
+        metadata.map(|_| "grpc.metadata")
+    }
+
+    fn change_defaults_without_block(&mut self) {
+        self.ip_protocol_fallback = Some(false);
+    }
+}
+
+/// As in `blackbox_exporter`, a module without the block does not fall back
 /// to the other address family.
-pub(super) fn build(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str) -> Result<GrpcProber, ConfigIssue> {
+fn build(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str) -> Result<GrpcProber, ConfigIssue> {
     let fallback = file.map_or(Some(false), |file| file.ip_protocol_fallback);
     let defaults = GrpcFile::default();
     let file = file.unwrap_or(&defaults);
@@ -34,7 +78,7 @@ pub(super) fn build(file: Option<&GrpcFile>, resolver: Arc<Resolver>, path: &str
 const RESERVED_PREFIX: &str = "grpc-";
 
 fn metadata(
-    written: Option<&BTreeMap<String, Vec<Spanned<glassbox_probe::secret::Secret>>>>,
+    written: Option<&BTreeMap<String, Vec<Spanned<Secret>>>>,
     path: &str,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigIssue> {
     let path = below(path, "metadata");

@@ -2,15 +2,14 @@
 //!
 //! `humantime` parses another notation: it accepts days and months, which Go rejects, and it rejects signs.
 
-use super::file::Spanned;
 use super::issue::ConfigIssue;
-use super::read::at;
-use glassbox_probe::budget::RequestRate;
+use super::read::{Spanned, at};
+use crate::budget::RequestRate;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A module's timeout. As in `blackbox_exporter`, an absent, zero or negative value means no timeout.
-pub(super) fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
+pub fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     threshold(written, path, "timeout")
 }
 
@@ -19,7 +18,7 @@ pub(super) fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<O
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 
 /// The interval of the probes between scrapes. An absent or zero value disables these probes.
-pub(super) fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
+pub fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     let interval = threshold(written, path, "interval")?;
     match (written, interval) {
         (Some(written), Some(interval)) if !INTERVALS.contains(&interval) => Err(at(
@@ -36,11 +35,7 @@ pub(super) fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<
 }
 
 /// A maximum duration. An absent, zero or negative value means no maximum.
-pub(super) fn threshold(
-    written: Option<&Spanned<String>>,
-    path: &str,
-    key: &str,
-) -> Result<Option<Duration>, ConfigIssue> {
+pub fn threshold(written: Option<&Spanned<String>>, path: &str, key: &str) -> Result<Option<Duration>, ConfigIssue> {
     let Some(written) = written else {
         return Ok(None);
     };
@@ -60,7 +55,7 @@ pub(super) fn threshold(
 }
 
 /// Parses a rate, such as `30/m`. Returns `usual` if the key is absent.
-pub(super) fn rate(
+pub fn rate(
     written: Option<&Spanned<String>>,
     path: &str,
     key: &str,
@@ -94,7 +89,7 @@ fn requests_per(text: &str) -> Option<RequestRate> {
 
 /// Parses the notation of Go's `time.ParseDuration`: `1h30m`, `1.5s`, `300ms`, `0`. As in `blackbox_exporter`, a
 /// negative duration is zero.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 8] = [
         ("ns", 1e-9),
         ("us", 1e-6),
@@ -110,7 +105,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 
 /// Parses a size in the notation of `blackbox_exporter`: a number with a unit in powers of 1024 (`10B`, `1KB`,
 /// `1.5MB`). A zero or negative size means no limit.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 13] = [
         ("B", 1.0),
         ("KB", 1024.0),

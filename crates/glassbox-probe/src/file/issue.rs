@@ -1,13 +1,13 @@
-//! Errors in a configuration file. An error has the file, line, column, key, the invalid value and what was expected.
+//! Errors and warnings about a configuration file, with line, column, key, the invalid value and what was expected.
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
 
 /// A location in the file. Lines and columns start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Location {
+pub struct Location {
+    /// Line, from 1.
     pub line: u64,
+    /// Column, from 1.
     pub column: u64,
 }
 
@@ -16,12 +16,14 @@ impl Location {
     pub const START: Self = Self { line: 1, column: 1 };
 
     /// Creates an issue at this location.
+    #[must_use]
     pub fn issue(self, key: impl Into<String>, words: impl fmt::Display) -> ConfigIssue {
         ConfigIssue {
             line: self.line,
             column: self.column,
             key: shortened(key.into()),
             words: shortened(words.to_string()),
+            unknown: None,
         }
     }
 }
@@ -56,6 +58,17 @@ pub struct ConfigIssue {
     pub key: String,
     /// The problem and what was expected.
     pub words: String,
+    /// The key, if it is unknown.
+    pub unknown: Option<UnknownKey>,
+}
+
+/// A key that its block does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The name in the file.
+    pub name: String,
+    /// Whether the words already contain the intended key.
+    pub is_explained: bool,
 }
 
 impl fmt::Display for ConfigIssue {
@@ -65,55 +78,6 @@ impl fmt::Display for ConfigIssue {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.words)
-    }
-}
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("error reading config file {}: {words}", path.display())]
-    Unreadable {
-        /// Path of the file.
-        path: PathBuf,
-        /// Reason.
-        words: String,
-    },
-    /// Reading the file, or a file named in it, takes too long.
-    #[error("error reading config file {}: {words}", path.display())]
-    Hanging {
-        /// Path of the file.
-        path: PathBuf,
-        /// The operation that takes too long.
-        words: &'static str,
-    },
-    /// The content of the file is invalid.
-    #[error("error parsing config file: {}:{issue}", path.display())]
-    Invalid {
-        /// Path of the file.
-        path: PathBuf,
-        /// The error and its location.
-        issue: ConfigIssue,
-    },
-}
-
-impl ConfigError {
-    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let words = match error.kind() {
-            io::ErrorKind::InvalidData => "the file is not valid UTF-8; save it as UTF-8".to_owned(),
-            _ => error.to_string(),
-        };
-        Self::Unreadable {
-            path: path.to_owned(),
-            words,
-        }
-    }
-
-    pub(super) fn invalid(path: &Path, issue: ConfigIssue) -> Self {
-        Self::Invalid {
-            path: path.to_owned(),
-            issue,
-        }
     }
 }
 

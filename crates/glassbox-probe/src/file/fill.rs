@@ -1,12 +1,12 @@
 //! Fills keys that a module does not set with the defaults.
 
-use crate::config::read::{Claims, ConfiguredBody, Spanned};
-use glassbox_probe::metrics::Level;
-use glassbox_probe::secret::Secret;
+use super::read::{Claims, ConfiguredBody, Spanned};
+use crate::metrics::Level;
+use crate::secret::Secret;
 use std::collections::BTreeMap;
 
 /// A type whose missing keys can be filled from defaults.
-pub(in crate::config) trait Fill: Sized {
+pub trait Fill: Sized {
     /// Returns the value with missing keys taken from `from`.
     fn fill(self, from: &Self) -> Self;
 }

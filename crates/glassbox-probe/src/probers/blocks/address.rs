@@ -1,13 +1,11 @@
-//! Builds a module's address family and source address.
+//! The address family and the source address of connections.
 
-use super::file::Spanned;
-use super::issue::ConfigIssue;
-use super::read::at;
-use glassbox_probe::check::AddressFamily;
+use crate::check::AddressFamily;
+use crate::file::{ConfigIssue, Spanned, at};
 use std::net::IpAddr;
 
 /// The preferred address family. As in `blackbox_exporter`, every value except `ip6` and the empty string means `ip4`.
-pub(super) fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>) -> AddressFamily {
+pub fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>) -> AddressFamily {
     let prefers_ip4 = preferred.is_some_and(|family| !matches!(family.value.as_str(), "ip6" | ""));
     AddressFamily {
         prefers_ip4,
@@ -16,7 +14,7 @@ pub(super) fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>
 }
 
 /// The local address of the connections.
-pub(super) fn source(written: Option<&Spanned<String>>, path: &str) -> Result<Option<IpAddr>, ConfigIssue> {
+pub fn source(written: Option<&Spanned<String>>, path: &str) -> Result<Option<IpAddr>, ConfigIssue> {
     let Some(written) = written.filter(|written| !written.value.is_empty()) else {
         return Ok(None);
     };

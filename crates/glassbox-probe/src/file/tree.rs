@@ -24,13 +24,16 @@ const ALIASED: usize = 50_000;
 /// A value and its location. A mapping, a list or a null has the location of its key, so that an error points at the
 /// key.
 #[derive(Debug)]
-pub(super) struct Node {
+pub struct Node {
+    /// The location.
     pub location: Location,
+    /// The value.
     pub kind: NodeKind,
 }
 
+/// A value without its location.
 #[derive(Debug)]
-pub(super) enum NodeKind {
+pub enum NodeKind {
     /// An absent value, `null` or `~`. The default applies.
     Nothing,
     /// A single value, as written in the file.
@@ -45,8 +48,10 @@ pub(super) enum NodeKind {
 
 /// A key and its location.
 #[derive(Debug)]
-pub(super) struct KeyNode {
+pub struct KeyNode {
+    /// The name.
     pub name: String,
+    /// The location.
     pub location: Location,
 }
 
@@ -63,7 +68,7 @@ impl NodeKind {
 }
 
 /// Parses the first YAML document. Merges and aliases are resolved. A duplicate key is an error.
-pub(super) fn parse(text: &str) -> Result<Node, ConfigIssue> {
+pub fn parse(text: &str) -> Result<Node, ConfigIssue> {
     let mut raw = None;
     let read = serde_yaml::with_deserializer_from_str_with_options(text, options(), |deserializer| {
         raw = Some(Raw::deserialize(deserializer)?);
@@ -78,7 +83,7 @@ pub(super) fn parse(text: &str) -> Result<Node, ConfigIssue> {
 }
 
 /// Removes the key or the value at the location of an issue. Returns whether anything was removed.
-pub(super) fn take_out(root: &mut Node, issue: &ConfigIssue) -> bool {
+pub fn take_out(root: &mut Node, issue: &ConfigIssue) -> bool {
     let location = Location {
         line: issue.line,
         column: issue.column,
@@ -262,7 +267,7 @@ fn key_of(raw: Raw, source: &str, path: &str) -> Result<KeyNode, ConfigIssue> {
 }
 
 /// Appends a key to a dotted path.
-pub(super) fn below(path: &str, key: &str) -> String {
+pub fn below(path: &str, key: &str) -> String {
     let key = shown(key);
     if path.is_empty() {
         key.into_owned()
@@ -273,7 +278,7 @@ pub(super) fn below(path: &str, key: &str) -> String {
 
 /// A key as shown in error messages. The part after a colon is hidden: `{password:word}` is a single key that contains
 /// a secret.
-pub(super) fn shown(key: &str) -> Cow<'_, str> {
+pub fn shown(key: &str) -> Cow<'_, str> {
     match key.split_once(':') {
         Some((name, _)) => format!("{name}:…").into(),
         None => key.into(),

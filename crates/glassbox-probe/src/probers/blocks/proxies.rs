@@ -1,30 +1,32 @@
-//! Builds a module's proxy settings.
+//! The proxy keys, which several blocks have.
 
-use super::credentials::filled;
-use super::file::Spanned;
 use super::header_fields::{header_name, header_value};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::tree::below;
-use glassbox_probe::probers::proxies::{Exceptions, Proxies, Proxy};
-use glassbox_probe::secret::Secret;
+use crate::file::{ConfigIssue, Spanned, at, below, filled};
+use crate::probers::proxies::{Exceptions, Proxies, Proxy, with_scheme};
+use crate::secret::{MASK, Secret};
+use serde::{Serialize as _, Serializer};
 use std::collections::BTreeMap;
 
 /// The proxy keys, which appear in several blocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProxyKeys<'a> {
+pub struct ProxyKeys<'a> {
+    /// The key of this name.
     pub proxy_url: Option<&'a Spanned<Secret>>,
+    /// The key of this name.
     pub no_proxy: Option<&'a Spanned<String>>,
+    /// The key of this name.
     pub proxy_from_environment: Option<&'a Spanned<bool>>,
+    /// The key of this name.
     pub proxy_connect_header: Option<&'a Spanned<ConnectFields>>,
+    /// The key `skip_resolve_phase_with_proxy`.
     pub skip_resolve: Option<bool>,
 }
 
 /// The header fields of CONNECT requests in the file.
-pub(super) type ConnectFields = BTreeMap<String, Vec<Spanned<Secret>>>;
+pub type ConnectFields = BTreeMap<String, Vec<Spanned<Secret>>>;
 
 /// Validates the keys by the rules of `blackbox_exporter` and builds the settings.
-pub(super) fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigIssue> {
+pub fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigIssue> {
     let url = file.proxy_url.filter(|url| !url.value.reveal().is_empty());
     let from_environment = file.proxy_from_environment.filter(|from| from.value);
     let no_proxy = filled(file.no_proxy);
@@ -65,7 +67,7 @@ pub(super) fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigI
     Ok(proxies)
 }
 
-type Fields = Vec<(::http::HeaderName, ::http::HeaderValue)>;
+type Fields = Vec<(http::HeaderName, http::HeaderValue)>;
 
 fn connect_fields(file: &ProxyKeys<'_>, path: &str) -> Result<Fields, ConfigIssue> {
     let path = below(path, "proxy_connect_header");
@@ -79,4 +81,21 @@ fn connect_fields(file: &ProxyKeys<'_>, path: &str) -> Result<Fields, ConfigIssu
         }
     }
     Ok(fields)
+}
+
+/// A URL with the password masked, in the notation of `blackbox_exporter`.
+#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
+pub fn masked_url<S: Serializer>(url: &Option<Spanned<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = url
+        .as_ref()
+        .map(|written| match url::Url::parse(&with_scheme(written.value.reveal())) {
+            _ if written.value.reveal().is_empty() => String::new(),
+            Ok(url) if url.username().is_empty() && url.password().is_none() => written.value.reveal().to_owned(),
+            Ok(mut url) => url
+                .set_password(Some("xxxxx"))
+                .map_or(MASK.to_owned(), |()| url.to_string()),
+            // An invalid URL may contain a password, too.
+            Err(_) => MASK.to_owned(),
+        });
+    shown.serialize(serializer)
 }

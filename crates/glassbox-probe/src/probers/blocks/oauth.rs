@@ -1,24 +1,53 @@
-//! Builds a module's OAuth 2.0 settings from the `oauth2` block.
+//! An OAuth 2.0 token request: the block `oauth2`.
 
-use super::credentials::{filled, source};
-use super::file::{OAuth2File, Spanned};
-use super::issue::ConfigIssue;
-use super::proxies;
-use super::read::at;
-use super::tls;
-use super::tree::below;
-use glassbox_probe::check::Resolver;
-use glassbox_probe::probers::http::{Algorithm, Grant, OAuth2, Signing};
-use glassbox_probe::target::{HttpUrl, Scheme};
+use super::credentials::source;
+use super::proxies::{self, masked_url};
+use super::tls::{self, TlsFile};
+use crate::block;
+use crate::check::Resolver;
+use crate::file::read::Claims;
+use crate::file::{ConfigIssue, Spanned, at, below, filled};
+use crate::probers::http::{Algorithm, Grant, OAuth2, Signing};
+use crate::secret::{MASK, Secret};
+use crate::target::{HttpUrl, Scheme};
+use serde::{Serialize as _, Serializer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;
+
+block! {
+    /// The keys of OAuth 2.0.
+    OAuth2File {
+        client_id: Spanned<String>,
+        client_secret: Secret,
+        client_secret_file: Spanned<String>,
+        client_certificate_key_id: String,
+        client_certificate_key: Secret,
+        client_certificate_key_file: Spanned<String>,
+        signature_algorithm: Spanned<String>,
+        iss: String,
+        audience: String,
+        claims: Claims,
+        scopes: Vec<String>,
+        #[serde(serialize_with = "masked_query")]
+        token_url: Spanned<String>,
+        endpoint_params: BTreeMap<String, Secret>,
+        grant_type: Spanned<String>,
+        tls_config: Spanned<TlsFile>,
+        #[serde(serialize_with = "masked_url")]
+        proxy_url: Spanned<Secret>,
+        no_proxy: Spanned<String>,
+        proxy_from_environment: Spanned<bool>,
+        proxy_connect_header: Spanned<BTreeMap<String, Vec<Spanned<Secret>>>>,
+    } unserved { client_secret_ref, client_certificate_key_ref, }
+}
 
 const SECRET_GRANT: &str = "client_credentials";
 const ASSERTION_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Builds the settings if the module has the block.
-pub(super) fn build_optional(
+pub fn build_optional(
     written: Option<&Spanned<OAuth2File>>,
     resolver: &Arc<Resolver>,
     path: &str,
@@ -115,4 +144,15 @@ fn algorithm(written: Option<&Spanned<String>>, path: &str) -> Result<Algorithm,
             Err(at(written, path, "signature_algorithm", words))
         }
     }
+}
+
+/// A URL with the query masked, because it may contain a key.
+#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
+pub fn masked_query<S: Serializer>(url: &Option<Spanned<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = url.as_ref().map(|written| match written.value.split_once('?') {
+        _ if written.value.contains('@') => MASK.to_owned(),
+        Some((location, _)) => format!("{location}?{MASK}"),
+        None => written.value.clone(),
+    });
+    shown.serialize(serializer)
 }

@@ -1,58 +1,38 @@
-//! Builds the settings of tcp and unix modules and the steps of `query_response`.
+//! The steps of a dialogue: the block `query_response`.
 
-use super::address;
-use super::file::{LabelFile, Spanned, StepFile, TcpFile, TlsFile, UnixFile};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::regexps::regexp;
-use super::tls;
-use super::tree::below;
-use glassbox_probe::check::Resolver;
-use glassbox_probe::probers::script::{Expect, Script, Step};
-use glassbox_probe::probers::tcp::TcpProber;
-use glassbox_probe::probers::unix::UnixProber;
-use std::sync::Arc;
+use crate::block;
+use crate::file::read::ConfiguredBody;
+use crate::file::regexps::regexp;
+use crate::file::{ConfigIssue, Spanned, at, below};
+use crate::probers::script::{Expect, Script, Step};
 
-/// Validates the keys and builds the tcp prober.
-pub(super) fn tcp(file: &TcpFile, resolver: Arc<Resolver>, path: &str) -> Result<TcpProber, ConfigIssue> {
-    Ok(TcpProber {
-        family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
-        resolver,
-        source: address::source(file.source_ip_address.as_ref(), path)?,
-        begins_with_tls: is_set(file.tls.as_ref()),
-        tls: tls::build(file.tls_config.as_ref(), tls::AlpnOffer::Nothing, path)?,
-        script: script(file.query_response.as_deref(), path)?,
-    })
+block! {
+    /// A step of `query_response`.
+    StepFile {
+        expect: Spanned<String>,
+        expect_bytes: Spanned<ConfiguredBody>,
+        labels: Vec<Spanned<LabelFile>>,
+        send: ConfiguredBody,
+        starttls: Spanned<bool>,
+    } unserved {}
 }
 
-/// Validates the keys and builds the unix prober.
-pub(super) fn unix(file: &UnixFile, resolver: Arc<Resolver>, path: &str) -> Result<UnixProber, ConfigIssue> {
-    let steps = file.query_response.iter().flatten();
-    let begins_tls = steps.filter_map(|step| step.value.starttls.as_ref()).chain(&file.tls);
-    let names = |tls: &Spanned<TlsFile>| {
-        let verifies = !tls.value.insecure_skip_verify.unwrap_or(false);
-        !verifies || tls.value.server_name.as_ref().is_some_and(|name| !name.is_empty())
-    };
-    if let Some(written) = begins_tls.into_iter().find(|begins| begins.value)
-        && !file.tls_config.as_ref().is_some_and(names)
-    {
-        let words = "TLS over a Unix socket requires the name in the certificate; set tls_config.server_name";
-        return Err(at(written, path, "tls", words));
-    }
-    Ok(UnixProber {
-        resolver,
-        begins_with_tls: is_set(file.tls.as_ref()),
-        tls: tls::build(file.tls_config.as_ref(), tls::AlpnOffer::Nothing, path)?,
-        script: script(file.query_response.as_deref(), path)?,
-    })
+block! {
+    /// A label whose value contains groups of the match.
+    LabelFile {
+        name: Spanned<String>,
+        value: String,
+    } unserved {}
 }
 
-fn is_set(written: Option<&Spanned<bool>>) -> bool {
+/// Whether a key is present and true.
+#[must_use]
+pub fn is_set(written: Option<&Spanned<bool>>) -> bool {
     written.is_some_and(|written| written.value)
 }
 
 /// The steps of a `query_response`.
-pub(super) fn script(written: Option<&[Spanned<StepFile>]>, path: &str) -> Result<Script, ConfigIssue> {
+pub fn script(written: Option<&[Spanned<StepFile>]>, path: &str) -> Result<Script, ConfigIssue> {
     let path = below(path, "query_response");
     let steps = written.unwrap_or_default().iter();
     steps

@@ -2,15 +2,15 @@
 
 use super::issue::{ConfigIssue, Location};
 use super::tree::{Node, NodeKind, below};
-use glassbox_probe::metrics::Level;
-use glassbox_probe::secret::{MASK, Secret};
+use crate::metrics::Level;
+use crate::secret::{MASK, Secret};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// A type that can be read from the tree. `path` is the dotted key of the value.
-pub(super) trait Read: Sized {
+pub trait Read: Sized {
     /// Reads the value of a node.
     ///
     /// # Errors
@@ -20,14 +20,21 @@ pub(super) trait Read: Sized {
 
 /// A value with its location in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Spanned<T> {
+pub struct Spanned<T> {
+    /// The value.
     pub value: T,
+    /// The location of the value, or of its key.
     pub location: Location,
 }
 
 /// Creates an issue for the value of `key` below `path`.
-pub(super) fn at<T>(value: &Spanned<T>, path: &str, key: &str, words: impl fmt::Display) -> ConfigIssue {
+pub fn at<T>(value: &Spanned<T>, path: &str, key: &str, words: impl fmt::Display) -> ConfigIssue {
     value.location.issue(below(path, key), words)
+}
+
+/// The value of a key, unless it is absent or empty.
+pub fn filled(written: Option<&Spanned<String>>) -> Option<&Spanned<String>> {
+    written.filter(|written| !written.value.is_empty())
 }
 
 impl<T: Read> Read for Spanned<T> {
@@ -47,7 +54,7 @@ impl<T: Serialize> Serialize for Spanned<T> {
 
 /// The bytes of a request body. They are masked because they may contain secrets.
 #[derive(Clone, Default)]
-pub(super) struct ConfiguredBody(pub Vec<u8>);
+pub struct ConfiguredBody(pub Vec<u8>);
 
 impl fmt::Debug for ConfiguredBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +70,7 @@ impl Serialize for ConfiguredBody {
 
 /// Additional claims of the JWT assertion. They are masked because they may contain secrets.
 #[derive(Clone, Default)]
-pub(super) struct Claims(pub serde_json::Map<String, Value>);
+pub struct Claims(pub serde_json::Map<String, Value>);
 
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

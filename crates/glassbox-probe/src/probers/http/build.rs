@@ -1,36 +1,38 @@
-//! Builds an http module's settings.
+//! Builds the http prober from its keys.
 
-use super::credentials::{self, filled};
-use super::file::{HeaderMatchFile, HttpFile, Spanned, is_plain_header};
-use super::header_fields::{self, header_name, header_value};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::regexps::{regexp, regexps};
-use super::tls;
-use super::tree::below;
-use super::units;
-use super::{address, oauth, proxies};
-use crate::negotiation::accepts;
-use ::http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
-use ::http::{HeaderName, HeaderValue, Method};
+use super::file::{HeaderMatchFile, HttpFile, is_plain_header};
+use super::{BodyAssertions, Expression, HeaderAssertion, HttpProber, JsonAssertions, RequestBody, Versions};
+use crate::check::{Coding, Resolver};
+use crate::file::regexps::{regexp, regexps};
+use crate::file::{ConfigIssue, Spanned, at, below, filled, units};
+use crate::probers::blocks::header_fields::{self, header_name, header_value};
+use crate::probers::blocks::{address, credentials, oauth, proxies, tls};
+use crate::probers::proxies::Proxies;
+use crate::weights::accepts;
 use bytes::Bytes;
-use glassbox_probe::check::{Coding, Resolver};
-use glassbox_probe::probers::http::{
-    BodyAssertions, Expression, HeaderAssertion, HttpProber, JsonAssertions, RequestBody, Versions,
-};
-use glassbox_probe::probers::proxies::Proxies;
+use http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Method};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Validates the keys and builds the prober.
-pub(super) fn build(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<HttpProber, ConfigIssue> {
+pub fn build(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<HttpProber, ConfigIssue> {
     let (host, headers) = headers(file, path)?;
     let compression = compression(file, path)?;
     Ok(HttpProber {
         method: method(file, path)?,
         host,
         headers,
-        credentials: credentials::build(&credentials::CredentialKeys::of_http(file), path)?,
+        credentials: credentials::build(
+            &credentials::CredentialKeys {
+                basic_auth: file.basic_auth.as_ref(),
+                authorization: file.authorization.as_ref(),
+                bearer_token: file.bearer_token.as_ref(),
+                bearer_token_file: file.bearer_token_file.as_ref(),
+                oauth2: file.oauth2.as_ref(),
+            },
+            path,
+        )?,
         fields: header_fields::build(
             file.http_headers.as_ref(),
             header_fields::Names::Free,

@@ -1,18 +1,32 @@
-//! Builds a client's TLS settings. Certificates and keys are read and parsed once per load.
+//! The TLS settings of a client: the block `tls_config`. Certificates and keys are read and parsed once per load.
 
-use super::credentials::filled;
-use super::file::{Spanned, TlsFile};
-use super::issue::{ConfigIssue, Location};
-use super::read::at;
-use super::tree::below;
-use glassbox_probe::check::{Identity, Tls, TlsError, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
+use crate::block;
+use crate::check::{Identity, Tls, TlsError, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
+use crate::file::{ConfigIssue, Location, Spanned, at, below, filled};
+use crate::secret::Secret;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
 
+block! {
+    /// A client's TLS settings.
+    TlsFile {
+        ca: Spanned<String>,
+        ca_file: Spanned<String>,
+        cert: Spanned<String>,
+        cert_file: Spanned<String>,
+        key: Spanned<Secret>,
+        key_file: Spanned<String>,
+        server_name: String,
+        insecure_skip_verify: bool,
+        min_version: Spanned<String>,
+        max_version: Spanned<String>,
+    } unserved { ca_ref, cert_ref, key_ref, }
+}
+
 /// Why TLS settings cannot be built.
-pub(super) enum TlsIssue {
+pub enum TlsIssue {
     /// The block is invalid, which makes the whole configuration invalid.
     Wrong(ConfigIssue),
     /// A file cannot be used at present. Mounted secrets may appear later, so only the probes of this module fail.
@@ -35,7 +49,7 @@ impl From<ConfigIssue> for TlsIssue {
 
 /// The protocols that ALPN offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AlpnOffer {
+pub enum AlpnOffer {
     /// None. The protocol is not negotiated with ALPN.
     Nothing,
     /// HTTP/2 and HTTP/1.1.
@@ -46,7 +60,7 @@ pub(super) enum AlpnOffer {
 
 /// Validates the block and builds the settings that all probes of the module share. As in `blackbox_exporter`, a
 /// missing file is not an error of the configuration: only the probes that need it fail.
-pub(super) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: &str) -> Result<Tls, ConfigIssue> {
+pub fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: &str) -> Result<Tls, ConfigIssue> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
     let file = written.map_or(&defaults, |written| &written.value);
@@ -107,11 +121,7 @@ fn watched<T: Send + Sync + 'static>(
 }
 
 /// Parses a TLS version.
-pub(super) fn version(
-    written: Option<&Spanned<String>>,
-    path: &str,
-    key: &str,
-) -> Result<Option<TlsVersion>, ConfigIssue> {
+pub fn version(written: Option<&Spanned<String>>, path: &str, key: &str) -> Result<Option<TlsVersion>, ConfigIssue> {
     let Some(written) = filled(written) else {
         return Ok(None);
     };
@@ -172,7 +182,7 @@ fn identity(file: &TlsFile, location: Location, path: &str) -> Result<Identity, 
 }
 
 /// A PEM text and the configuration key from which it was read.
-pub(super) struct Pem {
+pub struct Pem {
     text: Vec<u8>,
     location: Location,
     key: String,
@@ -220,10 +230,16 @@ impl Pem {
         }
     }
 
+    /// Creates an issue about the text.
+    #[must_use]
     pub fn issue(&self, words: &str) -> ConfigIssue {
         self.location.issue(self.key.clone(), words)
     }
 
+    /// The certificates in the text.
+    ///
+    /// # Errors
+    /// If there is none, or one is invalid.
     pub fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, ConfigIssue> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&self.text)
             .filter_map(Result::ok)
@@ -235,6 +251,10 @@ impl Pem {
         Ok(certificates)
     }
 
+    /// The private key in the text.
+    ///
+    /// # Errors
+    /// If there is none, or it is invalid.
     pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, ConfigIssue> {
         let words = "no private key found: expected PEM with -----BEGIN PRIVATE KEY-----";
         PrivateKeyDer::from_pem_slice(&self.text).map_err(|_| self.issue(words))

@@ -1,12 +1,45 @@
-//! Builds an icmp module's settings.
+//! The keys of the icmp prober.
 
-use super::address;
-use super::file::IcmpFile;
-use super::issue::ConfigIssue;
-use super::read::at;
-use glassbox_probe::check::Resolver;
-use glassbox_probe::probers::icmp::{DEFAULT_PAYLOAD, IcmpProber};
+use super::{DEFAULT_PAYLOAD, IcmpProber};
+use crate::block;
+use crate::check::Resolver;
+use crate::file::{ConfigIssue, Spanned, at};
+use crate::probers::Prober;
+use crate::probers::blocks::address;
+use crate::probers::prober_file::{ProberFile, Warnings};
 use std::sync::Arc;
+
+block! {
+    /// The keys of the icmp prober.
+    IcmpFile {
+        preferred_ip_protocol: Spanned<String>,
+        ip_protocol_fallback: bool,
+        source_ip_address: Spanned<String>,
+        payload_size: Spanned<i64>,
+        dont_fragment: bool,
+        ttl: Spanned<i64>,
+    } unserved {}
+}
+
+impl ProberFile for IcmpFile {
+    const DEFAULTS: &'static str = include_str!("defaults.yml");
+
+    fn build(
+        written: Option<&Spanned<Self>>,
+        resolver: Arc<Resolver>,
+        path: &str,
+    ) -> Result<Arc<dyn Prober>, ConfigIssue> {
+        let file = written.map(|written| written.value.clone()).unwrap_or_default();
+        build(&file, resolver, path).map(|prober| Arc::new(prober) as _)
+    }
+
+    fn warn(written: Option<&Spanned<Self>>, warnings: &mut Warnings<'_>) {
+        let Some(Spanned { value: file, .. }) = written else {
+            return;
+        };
+        warnings.family("icmp", file.preferred_ip_protocol.as_ref());
+    }
+}
 
 /// Default hop limit, the same as in `blackbox_exporter`.
 const HOP_LIMIT: u8 = 64;
@@ -14,8 +47,7 @@ const HOP_LIMIT: u8 = 64;
 /// Maximum payload in bytes. The length field of an IPv4 packet has 16 bits, and the headers have 28 bytes.
 const LARGEST_PAYLOAD: usize = 65_507;
 
-/// Validates the keys and builds the prober.
-pub(super) fn build(file: &IcmpFile, resolver: Arc<Resolver>, path: &str) -> Result<IcmpProber, ConfigIssue> {
+fn build(file: &IcmpFile, resolver: Arc<Resolver>, path: &str) -> Result<IcmpProber, ConfigIssue> {
     Ok(IcmpProber {
         family: address::family(file.preferred_ip_protocol.as_ref(), file.ip_protocol_fallback),
         resolver,

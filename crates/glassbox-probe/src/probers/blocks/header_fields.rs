@@ -1,13 +1,23 @@
-//! Parses header fields, and builds those with several values. Each value is plain, a secret or in a file.
+//! Header fields with several values: the blocks `http_headers` and `headers`. Each value is plain, a secret or in a
+//! file.
 
-use super::file::{FieldFile, Spanned};
-use super::issue::ConfigIssue;
-use super::read::at;
-use super::tree::{below, shown};
-use glassbox_probe::probers::credentials::SecretSource;
-use glassbox_probe::probers::header_fields::Fields;
+use crate::block;
+use crate::file::tree::shown;
+use crate::file::{ConfigIssue, Spanned, at, below};
+use crate::probers::credentials::SecretSource;
+use crate::probers::header_fields::Fields;
+use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
+
+block! {
+    /// The values of a header field.
+    FieldFile {
+        values: Vec<Spanned<Secret>>,
+        secrets: Vec<Spanned<Secret>>,
+        files: Vec<Spanned<String>>,
+    } unserved {}
+}
 
 /// Names that `http_headers` must not set, as in `blackbox_exporter`. See also [`RESERVED_PREFIXES`].
 const RESERVED: [&str; 12] = [
@@ -29,7 +39,7 @@ const RESERVED_PREFIXES: [&str; 2] = ["x-prometheus-", "x-amz-"];
 
 /// The names that a block may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Names {
+pub enum Names {
     /// All names that are not reserved.
     Free,
     /// All names.
@@ -37,7 +47,7 @@ pub(super) enum Names {
 }
 
 /// Parses the name of a header field.
-pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
+pub fn header_name(name: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         format!(
             "invalid header name {:?}: expected letters, digits and hyphens only",
@@ -47,13 +57,13 @@ pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
 }
 
 /// Parses a header value. The error does not quote the value because it may be a secret.
-pub(super) fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
+pub fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
     HeaderValue::from_bytes(text.as_bytes())
         .map_err(|_| "invalid header value: contains a line break or another control character")
 }
 
 /// Builds the fields of the `key` block.
-pub(super) fn build(
+pub fn build(
     written: Option<&BTreeMap<String, Spanned<FieldFile>>>,
     names: Names,
     path: &str,
@@ -82,4 +92,11 @@ pub(super) fn build(
         }
     }
     Ok(Fields(fields))
+}
+
+/// Whether one of the fields has a value that is secret.
+#[must_use]
+pub fn has_secrets(fields: Option<&BTreeMap<String, Spanned<FieldFile>>>) -> bool {
+    let mut fields = fields.into_iter().flat_map(BTreeMap::values);
+    fields.any(|field| field.value.secrets.is_some() || field.value.files.is_some())
 }

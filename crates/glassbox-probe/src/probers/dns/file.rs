@@ -1,27 +1,93 @@
-//! Builds a dns module's settings.
+//! The keys of the dns prober.
 
-use super::address;
-use super::file::{DnsFile, RecordRulesFile, Spanned};
-use super::issue::{ConfigIssue, Location};
-use super::read::at;
-use super::regexps::regexps;
-use super::tls;
-use super::tree::below;
-use glassbox_probe::check::Resolver;
-use glassbox_probe::probers::dns::{DnsProber, DnsTransport, RecordRules, rcode_number, read_name, type_number};
+use super::{DnsProber, DnsTransport, RecordRules, rcode_number, read_name, type_number};
+use crate::block;
+use crate::check::Resolver;
+use crate::file::regexps::regexps;
+use crate::file::{ConfigIssue, Location, Spanned, at, below};
+use crate::probers::Prober;
+use crate::probers::blocks::address;
+use crate::probers::blocks::tls::{self, TlsFile};
+use crate::probers::prober_file::{ProberFile, Warnings};
 use hickory_proto::rr::Name;
 use std::sync::Arc;
+
+block! {
+    /// The keys of the dns prober.
+    DnsFile {
+        preferred_ip_protocol: Spanned<String>,
+        ip_protocol_fallback: bool,
+        dns_over_tls: Spanned<bool>,
+        tls_config: Spanned<TlsFile>,
+        source_ip_address: Spanned<String>,
+        transport_protocol: Spanned<String>,
+        query_class: Spanned<String>,
+        query_name: Spanned<String>,
+        query_type: Spanned<String>,
+        recursion_desired: bool,
+        valid_rcodes: Vec<Spanned<String>>,
+        validate_answer_rrs: RecordRulesFile,
+        validate_authority_rrs: RecordRulesFile,
+        validate_additional_rrs: RecordRulesFile,
+    } unserved {}
+}
+
+block! {
+    /// Assertions on the records of a section.
+    RecordRulesFile {
+        fail_if_matches_regexp: Vec<Spanned<String>>,
+        fail_if_all_match_regexp: Vec<Spanned<String>>,
+        fail_if_not_matches_regexp: Vec<Spanned<String>>,
+        fail_if_none_matches_regexp: Vec<Spanned<String>>,
+    } unserved {}
+}
+
+impl ProberFile for DnsFile {
+    const DEFAULTS: &'static str = include_str!("defaults.yml");
+
+    fn build(
+        written: Option<&Spanned<Self>>,
+        resolver: Arc<Resolver>,
+        path: &str,
+    ) -> Result<Arc<dyn Prober>, ConfigIssue> {
+        build(written, resolver, path).map(|prober| Arc::new(prober) as _)
+    }
+
+    fn warn(written: Option<&Spanned<Self>>, warnings: &mut Warnings<'_>) {
+        let Some(Spanned { value: dns, .. }) = written else {
+            let words = "without this block the query is for all records of the root; set dns.query_name";
+            return warnings.key("dns", words);
+        };
+        if let Some(name) = dns.query_name.as_ref().filter(|name| !name.value.is_empty())
+            && let Err(why) = read_name(&name.value)
+        {
+            let words = format!("every probe fails: {:?} is not a valid name: {why}", name.value);
+            warnings.value(name, "dns", "query_name", &words);
+        }
+        warnings.family("dns", dns.preferred_ip_protocol.as_ref());
+        warnings.tls("dns", dns.tls_config.as_ref());
+        for (key, rules) in [
+            ("validate_answer_rrs", &dns.validate_answer_rrs),
+            ("validate_authority_rrs", &dns.validate_authority_rrs),
+            ("validate_additional_rrs", &dns.validate_additional_rrs),
+        ] {
+            let patterns = rules
+                .iter()
+                .flat_map(|rules| rules.fail_if_all_match_regexp.iter().flatten());
+            if let Some(first) = patterns.into_iter().next() {
+                let words = "despite its name, this assertion fails unless all records match, as in blackbox_exporter";
+                warnings.value(first, &format!("dns.{key}"), "fail_if_all_match_regexp", words);
+            }
+        }
+    }
+}
 
 /// The classes that `blackbox_exporter` accepts by name (RFC 1035 section 3.2.4, RFC 2136 section 2.4).
 const CLASSES: [(&str, u16); 6] = [("IN", 1), ("CS", 2), ("CH", 3), ("HS", 4), ("NONE", 254), ("ANY", 255)];
 
-/// Validates the keys and builds the prober. As in `blackbox_exporter`, a module without the block queries all records
+/// As in `blackbox_exporter`, a module without the block queries all records
 /// of the root.
-pub(super) fn build(
-    file: Option<&Spanned<DnsFile>>,
-    resolver: Arc<Resolver>,
-    path: &str,
-) -> Result<DnsProber, ConfigIssue> {
+fn build(file: Option<&Spanned<DnsFile>>, resolver: Arc<Resolver>, path: &str) -> Result<DnsProber, ConfigIssue> {
     let name = match file {
         None => Ok(Name::root()),
         Some(file) => query_name(file, path)?,
