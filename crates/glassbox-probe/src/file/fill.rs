@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 /// A type whose missing keys can be filled from defaults.
 pub trait Fill: Sized {
     /// Returns the value with missing keys taken from `from`.
+    #[must_use]
     fn fill(self, from: &Self) -> Self;
 }
 

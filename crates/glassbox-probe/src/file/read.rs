@@ -33,6 +33,7 @@ pub fn at<T>(value: &Spanned<T>, path: &str, key: &str, words: impl fmt::Display
 }
 
 /// The value of a key, unless it is absent or empty.
+#[must_use]
 pub fn filled(written: Option<&Spanned<String>>) -> Option<&Spanned<String>> {
     written.filter(|written| !written.value.is_empty())
 }
@@ -156,6 +157,9 @@ impl Node {
     }
 
     /// The keys and values of a mapping. A null node has none.
+    ///
+    /// # Errors
+    /// If the node is not a mapping.
     pub fn block(&self, path: &str) -> Result<&[(super::tree::KeyNode, Self)], ConfigIssue> {
         match &self.kind {
             NodeKind::Block(entries) => Ok(entries),

@@ -57,6 +57,7 @@ pub struct KeyNode {
 
 impl NodeKind {
     /// Description for error messages, after "got".
+    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Nothing => "null",
@@ -68,6 +69,9 @@ impl NodeKind {
 }
 
 /// Parses the first YAML document. Merges and aliases are resolved. A duplicate key is an error.
+///
+/// # Errors
+/// If the text is not YAML, or a key occurs twice.
 pub fn parse(text: &str) -> Result<Node, ConfigIssue> {
     let mut raw = None;
     let read = serde_yaml::with_deserializer_from_str_with_options(text, options(), |deserializer| {
@@ -267,6 +271,7 @@ fn key_of(raw: Raw, source: &str, path: &str) -> Result<KeyNode, ConfigIssue> {
 }
 
 /// Appends a key to a dotted path.
+#[must_use]
 pub fn below(path: &str, key: &str) -> String {
     let key = shown(key);
     if path.is_empty() {
@@ -278,6 +283,7 @@ pub fn below(path: &str, key: &str) -> String {
 
 /// A key as shown in error messages. The part after a colon is hidden: `{password:word}` is a single key that contains
 /// a secret.
+#[must_use]
 pub fn shown(key: &str) -> Cow<'_, str> {
     match key.split_once(':') {
         Some((name, _)) => format!("{name}:…").into(),

@@ -9,6 +9,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A module's timeout. As in `blackbox_exporter`, an absent, zero or negative value means no timeout.
+///
+/// # Errors
+/// If it is not a duration, or out of range.
 pub fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     threshold(written, path, "timeout")
 }
@@ -18,6 +21,9 @@ pub fn timeout(written: Option<&Spanned<String>>, path: &str) -> Result<Option<D
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
 
 /// The interval of the probes between scrapes. An absent or zero value disables these probes.
+///
+/// # Errors
+/// If it is not a duration, or out of range.
 pub fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<Option<Duration>, ConfigIssue> {
     let interval = threshold(written, path, "interval")?;
     match (written, interval) {
@@ -35,6 +41,9 @@ pub fn interval(written: Option<&Spanned<String>>, path: &str) -> Result<Option<
 }
 
 /// A maximum duration. An absent, zero or negative value means no maximum.
+///
+/// # Errors
+/// If it is not a duration, or out of range.
 pub fn threshold(written: Option<&Spanned<String>>, path: &str, key: &str) -> Result<Option<Duration>, ConfigIssue> {
     let Some(written) = written else {
         return Ok(None);
@@ -55,6 +64,9 @@ pub fn threshold(written: Option<&Spanned<String>>, path: &str, key: &str) -> Re
 }
 
 /// Parses a rate, such as `30/m`. Returns `usual` if the key is absent.
+///
+/// # Errors
+/// If it is not a rate.
 pub fn rate(
     written: Option<&Spanned<String>>,
     path: &str,
@@ -89,6 +101,7 @@ fn requests_per(text: &str) -> Option<RequestRate> {
 
 /// Parses the notation of Go's `time.ParseDuration`: `1h30m`, `1.5s`, `300ms`, `0`. As in `blackbox_exporter`, a
 /// negative duration is zero.
+#[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 8] = [
         ("ns", 1e-9),
@@ -105,6 +118,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 
 /// Parses a size in the notation of `blackbox_exporter`: a number with a unit in powers of 1024 (`10B`, `1KB`,
 /// `1.5MB`). A zero or negative size means no limit.
+#[must_use]
 pub fn size(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 13] = [
         ("B", 1.0),

@@ -5,7 +5,7 @@ use crate::file::{ConfigIssue, Spanned, at};
 use std::net::IpAddr;
 
 /// The preferred address family. As in `blackbox_exporter`, every value except `ip6` and the empty string means `ip4`.
-pub fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>) -> AddressFamily {
+pub(crate) fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>) -> AddressFamily {
     let prefers_ip4 = preferred.is_some_and(|family| !matches!(family.value.as_str(), "ip6" | ""));
     AddressFamily {
         prefers_ip4,
@@ -14,7 +14,7 @@ pub fn family(preferred: Option<&Spanned<String>>, fallback: Option<bool>) -> Ad
 }
 
 /// The local address of the connections.
-pub fn source(written: Option<&Spanned<String>>, path: &str) -> Result<Option<IpAddr>, ConfigIssue> {
+pub(crate) fn source(written: Option<&Spanned<String>>, path: &str) -> Result<Option<IpAddr>, ConfigIssue> {
     let Some(written) = written.filter(|written| !written.value.is_empty()) else {
         return Ok(None);
     };

@@ -28,7 +28,7 @@ block! {
 
 /// The authentication keys of a client.
 #[derive(Clone, Copy, Debug)]
-pub struct CredentialKeys<'a> {
+pub(crate) struct CredentialKeys<'a> {
     /// The key of this name.
     pub basic_auth: Option<&'a Spanned<BasicAuthFile>>,
     /// The key of this name.
@@ -42,7 +42,7 @@ pub struct CredentialKeys<'a> {
 }
 
 /// Builds the credentials. More than one authentication method is an error. An empty token counts as absent.
-pub fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Credentials>, ConfigIssue> {
+pub(crate) fn build(file: &CredentialKeys<'_>, path: &str) -> Result<Option<Credentials>, ConfigIssue> {
     let token = file.bearer_token.filter(|token| !token.value.reveal().is_empty());
     let token_file = filled(file.bearer_token_file);
     if let (Some(_), Some(second)) = (token, token_file) {
@@ -121,7 +121,7 @@ fn authorization(file: &AuthorizationFile, path: &str) -> Result<Credentials, Co
 }
 
 /// A secret from `KEY` or from the file in `KEY_file`. Setting both is an error.
-pub fn source(
+pub(crate) fn source(
     text: Option<Secret>,
     file: Option<&Spanned<String>>,
     path: &str,

@@ -39,7 +39,7 @@ const RESERVED_PREFIXES: [&str; 2] = ["x-prometheus-", "x-amz-"];
 
 /// The names that a block may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
+pub(crate) enum Names {
     /// All names that are not reserved.
     Free,
     /// All names.
@@ -47,6 +47,9 @@ pub enum Names {
 }
 
 /// Parses the name of a header field.
+///
+/// # Errors
+/// If it is not a token.
 pub fn header_name(name: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         format!(
@@ -57,13 +60,16 @@ pub fn header_name(name: &str) -> Result<HeaderName, String> {
 }
 
 /// Parses a header value. The error does not quote the value because it may be a secret.
+///
+/// # Errors
+/// If it contains a control character.
 pub fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
     HeaderValue::from_bytes(text.as_bytes())
         .map_err(|_| "invalid header value: contains a line break or another control character")
 }
 
 /// Builds the fields of the `key` block.
-pub fn build(
+pub(crate) fn build(
     written: Option<&BTreeMap<String, Spanned<FieldFile>>>,
     names: Names,
     path: &str,
@@ -95,8 +101,7 @@ pub fn build(
 }
 
 /// Whether one of the fields has a value that is secret.
-#[must_use]
-pub fn has_secrets(fields: Option<&BTreeMap<String, Spanned<FieldFile>>>) -> bool {
+pub(crate) fn has_secrets(fields: Option<&BTreeMap<String, Spanned<FieldFile>>>) -> bool {
     let mut fields = fields.into_iter().flat_map(BTreeMap::values);
     fields.any(|field| field.value.secrets.is_some() || field.value.files.is_some())
 }

@@ -47,7 +47,7 @@ const SECRET_GRANT: &str = "client_credentials";
 const ASSERTION_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Builds the settings if the module has the block.
-pub fn build_optional(
+pub(crate) fn build_optional(
     written: Option<&Spanned<OAuth2File>>,
     resolver: &Arc<Resolver>,
     path: &str,
@@ -148,7 +148,7 @@ fn algorithm(written: Option<&Spanned<String>>, path: &str) -> Result<Algorithm,
 
 /// A URL with the query masked, because it may contain a key.
 #[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
-pub fn masked_query<S: Serializer>(url: &Option<Spanned<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn masked_query<S: Serializer>(url: &Option<Spanned<String>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url.as_ref().map(|written| match written.value.split_once('?') {
         _ if written.value.contains('@') => MASK.to_owned(),
         Some((location, _)) => format!("{location}?{MASK}"),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The proxy keys, which appear in several blocks.
 #[derive(Clone, Copy, Debug)]
-pub struct ProxyKeys<'a> {
+pub(crate) struct ProxyKeys<'a> {
     /// The key of this name.
     pub proxy_url: Option<&'a Spanned<Secret>>,
     /// The key of this name.
@@ -23,10 +23,10 @@ pub struct ProxyKeys<'a> {
 }
 
 /// The header fields of CONNECT requests in the file.
-pub type ConnectFields = BTreeMap<String, Vec<Spanned<Secret>>>;
+pub(crate) type ConnectFields = BTreeMap<String, Vec<Spanned<Secret>>>;
 
 /// Validates the keys by the rules of `blackbox_exporter` and builds the settings.
-pub fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigIssue> {
+pub(crate) fn build(file: &ProxyKeys<'_>, path: &str) -> Result<Proxies, ConfigIssue> {
     let url = file.proxy_url.filter(|url| !url.value.reveal().is_empty());
     let from_environment = file.proxy_from_environment.filter(|from| from.value);
     let no_proxy = filled(file.no_proxy);
@@ -85,7 +85,7 @@ fn connect_fields(file: &ProxyKeys<'_>, path: &str) -> Result<Fields, ConfigIssu
 
 /// A URL with the password masked, in the notation of `blackbox_exporter`.
 #[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
-pub fn masked_url<S: Serializer>(url: &Option<Spanned<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn masked_url<S: Serializer>(url: &Option<Spanned<Secret>>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = url
         .as_ref()
         .map(|written| match url::Url::parse(&with_scheme(written.value.reveal())) {

@@ -26,13 +26,12 @@ block! {
 }
 
 /// Whether a key is present and true.
-#[must_use]
-pub fn is_set(written: Option<&Spanned<bool>>) -> bool {
+pub(crate) fn is_set(written: Option<&Spanned<bool>>) -> bool {
     written.is_some_and(|written| written.value)
 }
 
 /// The steps of a `query_response`.
-pub fn script(written: Option<&[Spanned<StepFile>]>, path: &str) -> Result<Script, ConfigIssue> {
+pub(crate) fn script(written: Option<&[Spanned<StepFile>]>, path: &str) -> Result<Script, ConfigIssue> {
     let path = below(path, "query_response");
     let steps = written.unwrap_or_default().iter();
     steps

@@ -49,7 +49,7 @@ impl From<ConfigIssue> for TlsIssue {
 
 /// The protocols that ALPN offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlpnOffer {
+pub(crate) enum AlpnOffer {
     /// None. The protocol is not negotiated with ALPN.
     Nothing,
     /// HTTP/2 and HTTP/1.1.
@@ -60,7 +60,7 @@ pub enum AlpnOffer {
 
 /// Validates the block and builds the settings that all probes of the module share. As in `blackbox_exporter`, a
 /// missing file is not an error of the configuration: only the probes that need it fail.
-pub fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: &str) -> Result<Tls, ConfigIssue> {
+pub(crate) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: &str) -> Result<Tls, ConfigIssue> {
     let path = below(path, "tls_config");
     let defaults = TlsFile::default();
     let file = written.map_or(&defaults, |written| &written.value);
@@ -121,6 +121,9 @@ fn watched<T: Send + Sync + 'static>(
 }
 
 /// Parses a TLS version.
+///
+/// # Errors
+/// If it is not the name of a version.
 pub fn version(written: Option<&Spanned<String>>, path: &str, key: &str) -> Result<Option<TlsVersion>, ConfigIssue> {
     let Some(written) = filled(written) else {
         return Ok(None);
