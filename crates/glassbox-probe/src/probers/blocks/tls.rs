@@ -194,6 +194,9 @@ pub struct Pem {
 impl Pem {
     /// Reads the PEM text from the key `name` or from the file in `name_file`, relative to `folder`. Setting both is an
     /// error.
+    ///
+    /// # Errors
+    /// If both keys are set, or the file cannot be read.
     pub fn of(
         inline: Option<&Spanned<String>>,
         file: Option<&Spanned<String>>,
