@@ -199,7 +199,7 @@ impl Night {
             .collect()
     }
 
-    fn page(&self, status: &str, name: &str, site: &Site) -> (String, String, String) {
+    fn page(status: &str, name: &str, site: &Site) -> (String, String, String) {
         (status.to_owned(), name.to_owned(), site.url.clone())
     }
 
@@ -286,9 +286,9 @@ async fn every_notification_of_a_night_is_true() {
     assert_says(&resolved, RECOVERED);
 
     let expected = [
-        night.page("resolved", DOWN, &night.fault),
-        night.page("firing", DOWN, &night.maintained),
-        night.page("resolved", DOWN, &night.flapping),
+        Night::page("resolved", DOWN, &night.fault),
+        Night::page("firing", DOWN, &night.maintained),
+        Night::page("resolved", DOWN, &night.flapping),
     ];
     assert_eq!(night.pages()[known..], expected);
     let told = night.alertmanager.told();
