@@ -1,9 +1,11 @@
 //! The facts of one probe, without a verdict.
 
+mod builder;
 mod http_deviation;
 mod protocols;
 mod tls_inspection;
 
+pub use builder::{AnsweredReport, ReportBuilder};
 pub use http_deviation::{Deviation, DeviationFound, Deviations};
 pub use protocols::{Dialogue, DnsAnswer, Echo, FailedStep, Health, Mismatch, ProtocolFacts};
 pub use tls_inspection::TlsInspection;
