@@ -232,8 +232,7 @@ impl Report {
         self.exchanges.iter().flat_map(|exchange| exchange.stage_log.timings())
     }
 
-    /// The stages of all exchanges, in time order, with their durations. The duration is `None` if the stage failed or
-    /// if the duration is unknown.
+    /// The stages of all exchanges, in time order; without a duration if the stage failed or its time is unknown.
     pub fn known_times(&self) -> impl Iterator<Item = (Stage, Option<Duration>)> {
         self.exchanges.iter().flat_map(|exchange| {
             exchange.stage_log.timings().iter().map(|timing| {
