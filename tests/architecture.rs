@@ -392,6 +392,39 @@ fn each_diagnostic_is_one_file_with_its_name_and_one_row() {
 }
 
 #[test]
+fn each_prober_is_one_row_and_its_files() {
+    let probers = project().join("crates/glassbox-probe/src/probers");
+    let list = fs::read_to_string(probers.with_extension("rs")).unwrap();
+    let list = list
+        .split_once("\nprobers! {\n")
+        .unwrap()
+        .1
+        .split_once("\n}")
+        .unwrap()
+        .0;
+    let mut rows: Vec<_> = list.lines().map(|row| row.trim().split_once(':').unwrap().0).collect();
+    rows.sort_unstable();
+    let folders = fs::read_dir(&probers).unwrap().map(|entry| entry.unwrap().path());
+    let folders = folders.filter(|path| path.join("defaults.yml").exists());
+    let mut with_keys: Vec<_> = folders
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
+    with_keys.sort_unstable();
+    assert_eq!(rows, with_keys);
+    for name in rows {
+        assert!(probers.join(name).join("file.rs").exists(), "{name}: no keys");
+        // The composition of the exporter must not know the probers.
+        let block = format!("\"{name}\" =>");
+        for source in sources_of(PACKAGES.last().unwrap())
+            .iter()
+            .filter(|source| source.module == "config")
+        {
+            assert!(!source.text.contains(&block), "{}: names {name}", source.path.display());
+        }
+    }
+}
+
+#[test]
 fn every_listed_module_exists() {
     for package in PACKAGES {
         let modules: Vec<_> = sources_of(package).into_iter().map(|source| source.module).collect();

@@ -10,7 +10,8 @@ pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 use glassbox_probe::block;
 use glassbox_probe::file::{ConfigIssue, Fill as _, Location, Node, NodeKind, Read as _, Spanned, tree};
 use glassbox_probe::metrics::Level;
-use glassbox_probe::probers::{ProberBlocks, blocks};
+use glassbox_probe::probers::ProberBlocks;
+use glassbox_probe::probers::prober_file::KeysOfBlock;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,10 +24,9 @@ const MOVED: [(&str, &str); 4] = [
 ];
 
 /// Keys of the blocks, for a hint where a misplaced key belongs.
-fn keys_by_block() -> Vec<(&'static str, Vec<&'static str>)> {
+fn keys_by_block() -> Vec<KeysOfBlock> {
     let mut blocks = vec![("a module", ModuleFile::keys())];
     blocks.extend(ProberBlocks::keys_by_block());
-    blocks.extend(blocks::keys_by_block());
     blocks.extend([
         ("a module's diagnostics", DiagnosticsFile::keys()),
         ("an entry of backends", BackendFile::keys()),

@@ -26,7 +26,7 @@ use crate::target::Target;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::report::Report;
-use prober_file::{ProberFile, Warnings, probers};
+use prober_file::{KeysOfBlock, ProberFile, Warnings, probers};
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 
 mod file;
 
-pub use file::{DnsFile, RecordRulesFile};
+pub use file::DnsFile;
 
 mod gauges;
 mod message;

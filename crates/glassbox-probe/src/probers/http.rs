@@ -2,8 +2,10 @@
 
 mod build;
 mod file;
+mod keys;
+mod token_request;
 
-pub use file::{HeaderMatchFile, HttpFile};
+pub use keys::HttpFile;
 
 mod assertions;
 mod body_assertions;

@@ -8,6 +8,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The place of a block, and its keys.
+pub type KeysOfBlock = (&'static str, Vec<&'static str>);
+
 /// The block of a prober in a module.
 pub trait ProberFile: Clone + Default + Fill + Read + Serialize {
     /// The keys of a module with this prober and their defaults, in YAML.
@@ -22,6 +25,12 @@ pub trait ProberFile: Clone + Default + Fill + Read + Serialize {
         resolver: Arc<Resolver>,
         path: &str,
     ) -> Result<Arc<dyn Prober>, ConfigIssue>;
+
+    /// The keys of the blocks that only this prober has, by their place, for a hint where a misplaced key belongs.
+    #[must_use]
+    fn nested_keys() -> Vec<KeysOfBlock> {
+        Vec::new()
+    }
 
     /// Adds warnings about keys that have no effect or do not do what they appear to.
     fn warn(_written: Option<&Spanned<Self>>, _warnings: &mut Warnings<'_>) {}
@@ -65,8 +74,11 @@ macro_rules! probers {
 
             /// The keys of each block.
             #[must_use]
-            pub fn keys_by_block() -> Vec<(&'static str, Vec<&'static str>)> {
-                vec![$((stringify!($name), <$file>::keys())),+]
+            pub fn keys_by_block() -> Vec<KeysOfBlock> {
+                let mut blocks = vec![$((stringify!($name), <$file>::keys())),+];
+                $(blocks.extend(<$file>::nested_keys());)+
+                blocks.extend(blocks::keys_by_block());
+                blocks
             }
 
             /// The default keys of a module, in YAML; `None` for an unknown prober.

@@ -2,7 +2,7 @@
 
 mod file;
 
-pub use file::{ClientFile, WebsocketFile};
+pub use file::WebsocketFile;
 
 mod frames;
 mod gauges;

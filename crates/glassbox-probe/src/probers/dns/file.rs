@@ -8,7 +8,7 @@ use crate::file::{ConfigIssue, Location, Spanned, at, below};
 use crate::probers::Prober;
 use crate::probers::blocks::address;
 use crate::probers::blocks::tls::{self, TlsFile};
-use crate::probers::prober_file::{ProberFile, Warnings};
+use crate::probers::prober_file::{KeysOfBlock, ProberFile, Warnings};
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
@@ -51,6 +51,13 @@ impl ProberFile for DnsFile {
         path: &str,
     ) -> Result<Arc<dyn Prober>, ConfigIssue> {
         build(written, resolver, path).map(|prober| Arc::new(prober) as _)
+    }
+
+    fn nested_keys() -> Vec<KeysOfBlock> {
+        vec![(
+            "validate_answer_rrs, validate_authority_rrs or validate_additional_rrs",
+            RecordRulesFile::keys(),
+        )]
     }
 
     fn warn(written: Option<&Spanned<Self>>, warnings: &mut Warnings<'_>) {

@@ -1,12 +1,13 @@
 //! Builds the http prober from its keys.
 
-use super::file::{HeaderMatchFile, HttpFile, is_plain_header};
+use super::keys::{HeaderMatchFile, HttpFile, is_plain_header};
+use super::token_request;
 use super::{BodyAssertions, Expression, HeaderAssertion, HttpProber, JsonAssertions, RequestBody, Versions};
 use crate::check::{Coding, Resolver};
 use crate::file::regexps::{regexp, regexps};
 use crate::file::{ConfigIssue, Spanned, at, below, filled, units};
 use crate::probers::blocks::header_fields::{self, header_name, header_value};
-use crate::probers::blocks::{address, credentials, oauth, proxies, tls};
+use crate::probers::blocks::{address, credentials, proxies, tls};
 use crate::probers::proxies::Proxies;
 use crate::weights::accepts;
 use bytes::Bytes;
@@ -39,7 +40,7 @@ pub fn build(file: &HttpFile, resolver: Arc<Resolver>, path: &str) -> Result<Htt
             path,
             "http_headers",
         )?,
-        oauth2: oauth::build_optional(file.oauth2.as_ref(), &resolver, path)?,
+        oauth2: token_request::build_optional(file.oauth2.as_ref(), &resolver, path)?,
         proxies: proxies(file, path)?,
         body: body(file, path)?,
         body_assertions: Arc::new(body_assertions(file, path)?),

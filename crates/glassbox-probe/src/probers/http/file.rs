@@ -1,74 +1,13 @@
-//! The keys of the http prober.
+//! What the configuration file has of the http prober.
 
 use super::build::build;
-use crate::block;
+use super::keys::{HeaderMatchFile, HttpFile, is_plain_header};
 use crate::check::Resolver;
-use crate::file::read::ConfiguredBody;
 use crate::file::{ConfigIssue, Spanned};
 use crate::probers::Prober;
-use crate::probers::blocks::credentials::{AuthorizationFile, BasicAuthFile};
-use crate::probers::blocks::header_fields::{FieldFile, has_secrets};
-use crate::probers::blocks::oauth::OAuth2File;
-use crate::probers::blocks::proxies::masked_url;
-use crate::probers::blocks::tls::TlsFile;
-use crate::probers::prober_file::{ProberFile, Warnings, first_present};
-use crate::secret::{MASK, Secret};
-use serde::Serializer;
-use serde::ser::SerializeMap as _;
-use std::collections::BTreeMap;
+use crate::probers::blocks::header_fields::has_secrets;
+use crate::probers::prober_file::{KeysOfBlock, ProberFile, Warnings, first_present};
 use std::sync::Arc;
-
-block! {
-    /// The http prober's keys.
-    HttpFile {
-        valid_status_codes: Vec<Spanned<i64>>,
-        valid_http_versions: Vec<Spanned<String>>,
-        preferred_ip_protocol: Spanned<String>,
-        ip_protocol_fallback: bool,
-        no_follow_redirects: Spanned<bool>,
-        follow_redirects: bool,
-        fail_if_ssl: bool,
-        fail_if_not_ssl: bool,
-        method: Spanned<String>,
-        #[serde(serialize_with = "masked_headers")]
-        headers: BTreeMap<String, Spanned<String>>,
-        fail_if_body_matches_regexp: Vec<Spanned<String>>,
-        fail_if_body_not_matches_regexp: Vec<Spanned<String>>,
-        fail_if_header_matches: Vec<Spanned<HeaderMatchFile>>,
-        fail_if_header_not_matches: Vec<Spanned<HeaderMatchFile>>,
-        fail_if_slower_than: Spanned<String>,
-        http_headers: BTreeMap<String, Spanned<FieldFile>>,
-        body: ConfiguredBody,
-        body_file: Spanned<String>,
-        fail_if_body_json_matches_cel: Spanned<String>,
-        fail_if_body_json_not_matches_cel: Spanned<String>,
-        body_size_limit: Spanned<String>,
-        compression: Spanned<String>,
-        enable_http2: bool,
-        enable_http3: Spanned<bool>,
-        tls_config: Spanned<TlsFile>,
-        basic_auth: Spanned<BasicAuthFile>,
-        authorization: Spanned<AuthorizationFile>,
-        bearer_token: Spanned<Secret>,
-        bearer_token_file: Spanned<String>,
-        oauth2: Spanned<OAuth2File>,
-        #[serde(serialize_with = "masked_url")]
-        proxy_url: Spanned<Secret>,
-        no_proxy: Spanned<String>,
-        proxy_from_environment: Spanned<bool>,
-        proxy_connect_header: Spanned<BTreeMap<String, Vec<Spanned<Secret>>>>,
-        skip_resolve_phase_with_proxy: bool,
-    } unserved {}
-}
-
-block! {
-    /// An assertion on a header.
-    HeaderMatchFile {
-        header: Spanned<String>,
-        regexp: Spanned<String>,
-        allow_missing: bool,
-    } unserved {}
-}
 
 /// The versions that a response can have.
 const VERSIONS: [&str; 4] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"];
@@ -83,6 +22,13 @@ impl ProberFile for HttpFile {
     ) -> Result<Arc<dyn Prober>, ConfigIssue> {
         let file = written.map(|written| written.value.clone()).unwrap_or_default();
         build(&file, resolver, path).map(|prober| Arc::new(prober) as _)
+    }
+
+    fn nested_keys() -> Vec<KeysOfBlock> {
+        vec![(
+            "fail_if_header_matches or fail_if_header_not_matches",
+            HeaderMatchFile::keys(),
+        )]
     }
 
     fn warn(written: Option<&Spanned<Self>>, warnings: &mut Warnings<'_>) {
@@ -144,37 +90,4 @@ impl ProberFile for HttpFile {
         let skips = self.skip_resolve_phase_with_proxy == Some(true);
         skips.then_some("http.skip_resolve_phase_with_proxy")
     }
-}
-
-/// Header fields whose values are not secret.
-const PLAIN_HEADERS: [&str; 7] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "content-type",
-    "host",
-    "origin",
-    "user-agent",
-];
-
-/// Whether the value of a header field is not secret.
-pub fn is_plain_header(name: &str) -> bool {
-    PLAIN_HEADERS.contains(&name.to_ascii_lowercase().as_str())
-}
-
-#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn masked_headers<S: Serializer>(
-    headers: &Option<BTreeMap<String, Spanned<String>>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(headers.as_ref().map(BTreeMap::len))?;
-    for (name, value) in headers.iter().flatten() {
-        let shown = if is_plain_header(name) {
-            value.value.as_str()
-        } else {
-            MASK
-        };
-        map.serialize_entry(name, shown)?;
-    }
-    map.end()
 }

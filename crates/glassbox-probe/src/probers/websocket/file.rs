@@ -12,7 +12,7 @@ use crate::probers::blocks::oauth::OAuth2File;
 use crate::probers::blocks::proxies::masked_url;
 use crate::probers::blocks::steps::{self, StepFile};
 use crate::probers::blocks::tls::{self, TlsFile};
-use crate::probers::prober_file::{ProberFile, Warnings, first_present};
+use crate::probers::prober_file::{KeysOfBlock, ProberFile, Warnings, first_present};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +58,10 @@ impl ProberFile for WebsocketFile {
     ) -> Result<Arc<dyn Prober>, ConfigIssue> {
         let file = written.map(|written| written.value.clone()).unwrap_or_default();
         build(&file, resolver, path).map(|prober| Arc::new(prober) as _)
+    }
+
+    fn nested_keys() -> Vec<KeysOfBlock> {
+        vec![("http_config", ClientFile::keys())]
     }
 
     fn warn(written: Option<&Spanned<Self>>, warnings: &mut Warnings<'_>) {
