@@ -308,13 +308,13 @@ async fn assert_a_new_fault_pages_soon(night: &Night) {
         "the team shop; runbook: https://wiki.example/shop"
     );
     // In probes, which do not depend on the speed of the machine: at an interval of 15 s, 75 s are 5 probes. Alertmanager
-    // adds 10 s.
+    // adds 10 s. A single failed probe does not page. A busy machine skips scrapes, but never adds one.
     let of = format!("{{alertname=\"{DOWN}\",instance=\"{}\"}}", night.fault.url);
     let started = night.prometheus.one(&format!("ALERTS_FOR_STATE{of}")).await;
     let probes = format!("probe_success{{instance=\"{}\"}}[1m] @ {started}", night.fault.url);
     let failed = format!("count_over_time({probes}) - sum_over_time({probes})");
     let failed = night.prometheus.one(&failed).await;
-    assert!((3.0..=6.0).contains(&failed), "{failed} failed probes before the page");
+    assert!((2.0..=6.0).contains(&failed), "{failed} failed probes before the page");
 }
 
 async fn assert_a_dead_exporter_resolves_nothing(night: &mut Night, known: Vec<(String, String, String)>) {
