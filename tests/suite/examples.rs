@@ -8,6 +8,7 @@ use clap::Parser as _;
 use glassbox_exporter::cli::Cli;
 use glassbox_exporter::config::{Config, ConfigIssue, Defaults};
 use glassbox_exporter::server::listeners::Listen;
+use glassbox_probe::probers::PROBERS;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,12 +44,13 @@ fn keys_of_the_source() -> (BTreeSet<String>, BTreeSet<String>) {
     for file in files_below(&project("crates/glassbox-probe/src/probers")) {
         source += &std::fs::read_to_string(file).unwrap();
     }
+    let mut served: BTreeSet<_> = PROBERS.iter().map(|name| (*name).to_owned()).collect();
     let block = Regex::new(r"(?ms)^block! \{\n(.*?)^\}\n").unwrap();
     let (key, word) = (
         Regex::new(r"(?m)^\s+(?:r#)?(\w+): .*,$").unwrap(),
         Regex::new(r"\w+").unwrap(),
     );
-    let (mut served, mut unserved) = (BTreeSet::new(), BTreeSet::new());
+    let mut unserved = BTreeSet::new();
     for block in block.captures_iter(&source) {
         let (now, then) = block[1].split_once("unserved {").unwrap();
         served.extend(key.captures_iter(now).map(|found| found[1].to_owned()));

@@ -34,6 +34,7 @@ pub struct DiagnosticResult {
 
 /// The diagnostics. `diagnostics.rs` has a table with a row for each, in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum DiagnosticKind {
     /// Direct requests to the backends.
     Backends,
@@ -51,6 +52,7 @@ pub enum DiagnosticKind {
 
 /// The budget that refused a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BudgetRefusal {
     /// The budget of the target.
     Target,

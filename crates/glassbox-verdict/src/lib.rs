@@ -66,6 +66,25 @@
 //! assert_eq!(verdict.reason, Reason::UpstreamConnectionRefused);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Layout
+//!
+//! - The facts: [`report`] (exchanges with their stage timings, certificates, sockets and responses), [`investigation`]
+//!   (results of additional requests, and of controls that test the observer's own network), [`baseline`] (what earlier
+//!   responses of the target had in common).
+//! - The words of a verdict: [`chain`] (stages and links), [`reason`] (a closed list), [`rule_id`], [`verdict`].
+//! - The judgment: [`gateways`] recognises who generated a response from its fields and its page; [`attribution`] contains
+//!   the rules in order of trust. [`attribution::RULES`] and [`attribution::MASKS`] are the tables.
+//!
+//! [`Certainty::Certain`] means proven. A rule that infers from the look of a response is [`Certainty::Likely`].
+//!
+//! # Stability
+//!
+//! The lists that grow with each version are `#[non_exhaustive]`: [`Reason`], [`reason::ReasonFamily`], [`RuleId`],
+//! [`DiagnosticKind`], [`report::Deviation`], [`report::ProtocolFacts`]. Labels of released variants do not change.
+//! [`Stage`], [`Link`], [`Side`], [`Certainty`] and [`DiagnosticOutcome`] are exhaustive: code that draws the chain or
+//! accounts for memory must handle each of them. The facts are structs with public fields and defaults; create them with
+//! [`ReportBuilder`] or with `..Default::default()`, since fields are added.
 #![forbid(unsafe_code)]
 
 pub mod attribution;

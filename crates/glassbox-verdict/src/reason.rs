@@ -6,6 +6,7 @@ macro_rules! reasons {
     ($($family:ident = $word:literal { $($variant:ident = $label:literal, $meaning:literal;)+ })+) => {
         /// Subject of a reason: the part of its label before the first dot.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum ReasonFamily { $(#[doc = concat!("`", $word, "`")] $family,)+ }
 
         impl ReasonFamily {
@@ -19,6 +20,7 @@ macro_rules! reasons {
         /// What went wrong. Labels are dotted, family first. Between the exporter and the edge they follow Network
         /// Error Logging.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum Reason { $($(#[doc = $meaning] $variant,)+)+ }
 
         impl Reason {

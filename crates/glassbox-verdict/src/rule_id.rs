@@ -5,6 +5,7 @@ macro_rules! rule_ids {
     ($($variant:ident = $name:literal,)+) => {
         /// A rule of the decision table (`docs/verdicts.md`). Its row in the table describes it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum RuleId { $(#[doc = concat!("`", $name, "`")] $variant,)+ }
 
         impl RuleId {

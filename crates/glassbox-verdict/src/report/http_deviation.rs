@@ -5,6 +5,7 @@ macro_rules! deviations {
     ($($variant:ident = $name:literal, $section:literal, $sentence:literal;)+) => {
         /// One way in which a response deviates from HTTP.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum Deviation { $(#[doc = $sentence] $variant,)+ }
 
         impl Deviation {

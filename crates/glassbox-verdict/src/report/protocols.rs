@@ -2,6 +2,7 @@
 
 /// Facts of one protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProtocolFacts {
     /// Lines, bytes or messages, as the module's `query_response` expects them.
     Dialogue(Dialogue),
@@ -41,6 +42,7 @@ pub struct FailedStep {
 
 /// Kind of mismatch between received and expected data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mismatch {
     /// No line matches the expression.
     Regexp,
