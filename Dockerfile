@@ -7,6 +7,7 @@ WORKDIR /build
 
 # The dependencies have a separate layer, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY .cargo .cargo
 COPY crates/go-regexp/Cargo.toml crates/go-regexp/
 COPY crates/glassbox-verdict/Cargo.toml crates/glassbox-verdict/
 COPY crates/glassbox-probe/Cargo.toml crates/glassbox-probe/
@@ -28,8 +29,8 @@ RUN install -D -m 0755 target/release/glassbox_exporter image/bin/glassbox_expor
     && install -D -m 0644 src/config/default.yml image/etc/blackbox_exporter/config.yml \
     && install -D -m 0644 LICENSE image/usr/share/doc/glassbox_exporter/LICENSE
 
-# The base contains glibc, libgcc, CA certificates and an unprivileged user, but no shell. The exporter writes no files,
-# so the root file system can be read-only.
+# The base contains glibc, libgcc, CA certificates and an unprivileged user, but no shell. The exporter writes only to the
+# directory of --history.path, if it is set, so the root file system can be read-only.
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG REVISION=""
 LABEL org.opencontainers.image.title="glassbox_exporter" \

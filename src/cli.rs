@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod external_url;
 mod healthcheck;
+mod history_flags;
 mod man_page;
 mod numbers;
 mod version;
@@ -21,6 +22,7 @@ use crate::server::{AllowedHosts, ServerSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use glassbox_probe::metrics::Level;
 use glassbox_verdict::host_port::HostPort;
+use history_flags::HistoryFlags;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,9 +73,8 @@ pub struct Cli {
     #[arg(long = "timeout-offset", value_name = "SECONDS", default_value = "0.5", value_parser = numbers::seconds)]
     timeout_offset: f64,
 
-    /// Maximum number of findings to keep as evidence. Failed probes are kept longest.
-    #[arg(long = "history.limit", value_name = "COUNT", default_value = "1000", value_parser = numbers::count)]
-    history_limit: usize,
+    #[command(flatten)]
+    history: HistoryFlags,
 
     /// Maximum number of keys (module, target, hostname) with histograms and counters.
     #[arg(long = "series.limit", value_name = "COUNT", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..))]
@@ -257,7 +258,8 @@ impl Cli {
             web_config_file: given(self.web_config_file.as_deref()).map(PathBuf::from),
             defaults: self.defaults(),
             timeout_offset: offset(self.timeout_offset),
-            history_limit: self.history_limit,
+            history_limit: self.history.limit,
+            store: self.history.store(),
             series_limit: self.series_limit as usize,
             series_idle: Duration::from_secs(self.series_idle.into()),
             route_prefix: prefix(route.as_deref().or(external.as_deref())),

@@ -3,16 +3,21 @@
 //! The ring limits both the number of findings and their total size in bytes. Each finding has a share of the bytes.
 //! The ring omits the least important parts of a larger finding, so that a target with large responses cannot evict the
 //! evidence of other targets.
+//!
+//! With `--history.path`, the [`store`] also keeps a part of the findings on disk.
 
 mod memory_size;
 mod shorten;
+pub mod store;
 
+use crate::target_state::StorageReason;
 use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_probe::probe::Finding;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use store::EvidenceStore;
 
 /// Stored finding.
 #[derive(Clone, Debug)]
@@ -37,6 +42,7 @@ pub struct History {
     bytes: AtomicUsize,
     process: u32,
     kept: Mutex<StoredFindings>,
+    store: Option<EvidenceStore>,
 }
 
 /// Finding with its arrival number and its size in bytes.
@@ -72,7 +78,34 @@ impl History {
             bytes: AtomicUsize::new(usize::MAX),
             process,
             kept: Mutex::default(),
+            store: None,
         }
+    }
+
+    /// Adds a store on disk.
+    #[must_use]
+    pub fn with_store(mut self, store: Option<EvidenceStore>) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// Returns the store on disk, if there is one.
+    #[must_use]
+    pub const fn store(&self) -> Option<&EvidenceStore> {
+        self.store.as_ref()
+    }
+
+    /// Passes a finding to the store on disk, if there is one.
+    pub fn keep(&self, entry: &HistoryEntry, why: StorageReason) {
+        if let Some(store) = &self.store {
+            store.keep(entry.clone(), why);
+        }
+    }
+
+    /// Returns whether this process has assigned the evidence id, and `None` if another process may have.
+    #[must_use]
+    pub fn has_named(&self, id: EvidenceId) -> Option<bool> {
+        (id.process == self.process).then(|| u64::from(id.number) <= self.kept().named)
     }
 
     /// Assigns the evidence id of the next finding.

@@ -62,7 +62,13 @@ pub async fn run(app: Arc<App>, listeners: Vec<TcpListener>, shutdown: impl Futu
         }
         Ok(())
     });
-    ended.await.unwrap_or(Ok(()))
+    let written = async {
+        if let Some(store) = app.scheduler.history().store() {
+            store.flush(LAST_ANSWERS.min(most)).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(ended, written);
+    ended.unwrap_or(Ok(()))
 }
 
 /// Writes the first log line: version, configuration file, number of modules, and listen addresses.

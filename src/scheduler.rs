@@ -12,6 +12,7 @@ pub use run::Reading;
 
 use crate::config::Config;
 use crate::history::History;
+use crate::history::store::EvidenceStore;
 use crate::outage_detector::OutageDetector;
 use crate::self_metrics::{HeldMemory, SelfMetrics, Snapshot};
 use crate::series::{KeyState, SeriesKey, SeriesTable};
@@ -218,6 +219,7 @@ impl Scheduler {
                 probes: self.memory.held(),
                 probes_refused: self.memory.refused(),
             },
+            store: self.history.store().map(EvidenceStore::stats),
         })
     }
 

@@ -7,7 +7,9 @@ mod metric_factory;
 mod process;
 mod resource_metrics;
 mod stalls;
+mod store_metrics;
 
+use crate::history::store::StoreStats;
 use crate::series::TableStats;
 use dialer_metrics::ConnectionMetrics;
 use failure_log::FailureLogLimiter;
@@ -71,6 +73,8 @@ pub struct Snapshot<'a> {
     pub table: TableStats,
     /// Memory of evidence and probes.
     pub held: HeldMemory,
+    /// Counts of the evidence on disk; `None` without `--history.path`.
+    pub store: Option<&'a StoreStats>,
 }
 
 /// Metrics of delays within the exporter.
@@ -316,6 +320,9 @@ impl SelfMetrics {
         self.bounds
             .take_over(snapshot.denials, snapshot.limits, snapshot.held.probes_refused);
         self.resources.of_held(snapshot.held);
+        if let Some(stats) = snapshot.store {
+            self.resources.store.take_over(stats);
+        }
         self.stalls.take_over();
         let beside = panics_outside_probes();
         self.panics

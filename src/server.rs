@@ -23,7 +23,9 @@ pub(crate) use reload::LONGEST_RELOAD;
 pub use serve::serve;
 
 use crate::config::{Config, ConfigError, Defaults};
+use crate::exposition::evidence_documents;
 use crate::history::History;
+use crate::history::store::{EvidenceStore, StoreLimits, StoreSettings};
 use crate::scheduler::Scheduler;
 use crate::series::SeriesTable;
 use crate::workers::Workers;
@@ -55,6 +57,8 @@ pub struct ServerSettings {
     pub timeout_offset: Duration,
     /// Maximum number of findings kept as evidence.
     pub history_limit: usize,
+    /// The evidence on disk; `None` keeps evidence in memory only.
+    pub store: Option<StoreSettings>,
     /// Maximum number of keys with series.
     pub series_limit: usize,
     /// Retention time of a key that is no longer scraped.
@@ -78,6 +82,7 @@ impl Default for ServerSettings {
             defaults: Defaults::default(),
             timeout_offset: Duration::from_millis(500),
             history_limit: 1000,
+            store: None,
             series_limit: 20_000,
             series_idle: Duration::from_hours(1),
             route_prefix: String::new(),
@@ -119,7 +124,14 @@ impl App {
             format!("series.idle={}", settings.series_idle.as_secs_f64()),
             format!("history.limit={}", settings.history_limit),
         ];
-        keys.into_iter().chain(flags).collect()
+        let on_disk = settings.store.iter().flat_map(|store| {
+            let StoreLimits { size, retention } = store.limits;
+            [
+                format!("history.size={size}"),
+                format!("history.retention={}", retention.as_secs()),
+            ]
+        });
+        keys.into_iter().chain(flags).chain(on_disk).collect()
     }
 
     /// Returns the path of the configuration file as given on the command line, or `embedded default`.
@@ -139,7 +151,7 @@ impl App {
         let scheduler = Scheduler::new(
             config,
             SeriesTable::new(settings.series_limit, settings.series_idle),
-            History::new(settings.history_limit, process_number()),
+            History::new(settings.history_limit, process_number()).with_store(start_store(&settings)),
             workers,
         );
         scheduler.self_metrics().reloaded(true);
@@ -179,6 +191,14 @@ fn load(settings: &ServerSettings) -> Result<Config, ConfigError> {
         tracing::warn!(%warning, "Config file");
     }
     Ok(config)
+}
+
+/// Starts the evidence store. An error does not prevent the start: the exporter then keeps evidence in memory only.
+fn start_store(settings: &ServerSettings) -> Option<EvidenceStore> {
+    let store = EvidenceStore::start(settings.store.clone()?, evidence_documents::render);
+    store
+        .inspect_err(|error| tracing::error!(%error, "Error starting the evidence store: evidence is only in memory"))
+        .ok()
 }
 
 /// Random number that distinguishes the evidence ids of this process from those of earlier processes.

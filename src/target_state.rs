@@ -41,7 +41,25 @@ pub struct TargetState {
     inquiries: Option<Box<DiagnosticsHistory>>,
     /// Whether the latest successful response hid a broken link. Diagnostics are then due with every probe.
     masked: bool,
+    /// Time of the latest success that was selected for the evidence on disk.
+    stored_success: Option<Instant>,
 }
+
+/// Why a finding is stored on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageReason {
+    /// A failure that differs from the previous probe of its key.
+    Failure,
+    /// A failure with the same reason as the previous probe of its key.
+    RepeatedFailure,
+    /// The first success after a failure.
+    Recovery,
+    /// One success per key and hour.
+    Success,
+}
+
+/// Minimum time between two stored successes of a key.
+pub const SUCCESS_EVERY: Duration = Duration::from_hours(1);
 
 /// Times and results of the latest diagnostics. Most keys have none.
 #[derive(Debug, Default)]
@@ -176,6 +194,35 @@ impl TargetState {
         }
     }
 
+    /// Returns why the latest finding is stored on disk, or `None` if it is not. `previous` is the probe before it, and
+    /// `reason` is the reason of its verdict.
+    pub fn select_for_storage(
+        &mut self,
+        previous: Option<LatestProbe>,
+        reason: Option<Reason>,
+        now: Instant,
+    ) -> Option<StorageReason> {
+        let previous = previous.and_then(|probe| probe.reason);
+        if reason.is_some() {
+            let is_repeated = previous == reason;
+            return Some(if is_repeated {
+                StorageReason::RepeatedFailure
+            } else {
+                StorageReason::Failure
+            });
+        }
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < SUCCESS_EVERY;
+        if previous.is_none() && self.stored_success.is_some_and(is_recent) {
+            return None;
+        }
+        self.stored_success = Some(now);
+        Some(if previous.is_some() {
+            StorageReason::Recovery
+        } else {
+            StorageReason::Success
+        })
+    }
+
     /// Remembers an investigation for reuse by later probes. Only a weak reference is kept; the history owns it.
     pub fn remember(&mut self, finding: &Finding, now: Instant) {
         // If the budget refused all diagnostics, the next probe tries again.
@@ -213,5 +260,41 @@ impl DiagnosticsHistory {
         }
         self.answered
             .retain(|_, at| now.saturating_duration_since(*at) < ANSWERED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LatestProbe, SUCCESS_EVERY, StorageReason, TargetState};
+    use glassbox_probe::evidence_id::EvidenceId;
+    use glassbox_verdict::reason::Reason;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn failures_recoveries_and_one_success_an_hour_are_stored() {
+        let (refused, reset) = (Some(Reason::TcpRefused), Some(Reason::TcpReset));
+        let minute = Duration::from_mins(1);
+        let start = Instant::now();
+        let mut state = TargetState::default();
+        let mut previous = None;
+        for (after, reason, stored) in [
+            (Duration::ZERO, None, Some(StorageReason::Success)),
+            (minute, None, None),
+            (2 * minute, refused, Some(StorageReason::Failure)),
+            (3 * minute, refused, Some(StorageReason::RepeatedFailure)),
+            (4 * minute, reset, Some(StorageReason::Failure)),
+            (5 * minute, None, Some(StorageReason::Recovery)),
+            (6 * minute, None, None),
+            (4 * minute + SUCCESS_EVERY, None, None),
+            (5 * minute + SUCCESS_EVERY, None, Some(StorageReason::Success)),
+        ] {
+            let at = start + after;
+            assert_eq!(state.select_for_storage(previous, reason, at), stored, "{after:?}");
+            previous = Some(LatestProbe {
+                evidence: EvidenceId { process: 1, number: 1 },
+                at,
+                reason,
+            });
+        }
     }
 }

@@ -6,25 +6,49 @@ mod waterfall;
 use super::durations::words;
 use super::{chain_view, incident_report, reproduce};
 use crate::history::HistoryEntry;
+use crate::history::store::StoredEvidence;
 use glassbox_probe::diagnostics::experiments;
+use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::chain::Link;
 use glassbox_verdict::utc::rfc3339;
 use glassbox_verdict::verdict::{Certainty, Side, Verdict};
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The complete page. `prefix` is added to every path.
 #[must_use]
 pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
+    frame(entry.id, &title(entry), &content(entry), prefix, Log::InMemory)
+}
+
+/// The complete page of a probe whose evidence is stored on disk.
+#[must_use]
+pub fn stored_page(stored: &StoredEvidence, prefix: &str) -> String {
+    let content = PreEscaped(stored.documents.page.clone());
+    frame(stored.summary.id, &stored.documents.title, &content, prefix, Log::Gone)
+}
+
+/// The title of the page.
+pub(super) fn title(entry: &HistoryEntry) -> String {
     let finding = &entry.finding;
-    let target = finding.requested.target.to_string();
+    format!("{} - {}", headline(finding.verdict.as_ref()), finding.requested.target)
+}
+
+/// Whether the debug log of the probe is available. It is in memory only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Log {
+    InMemory,
+    Gone,
+}
+
+fn frame(id: EvidenceId, title: &str, content: &Markup, prefix: &str, log: Log) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (headline(finding.verdict.as_ref())) " - " (target) }
+                title { (title) }
                 link rel="stylesheet" href={ (prefix) "/style.css" };
                 script src={ (prefix) "/copy.js" } defer {}
             }
@@ -33,24 +57,30 @@ pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
                     p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }
                     nav aria-label="This probe" {
                         @for (form, name) in [("json", "JSON"), ("har", "HAR")] {
-                            a href={ (prefix) "/evidence/" (entry.id) "." (form) } download={ "glassbox-" (entry.id) "." (form) } { (name) } " "
+                            a href={ (prefix) "/evidence/" (id) "." (form) } download={ "glassbox-" (id) "." (form) } { (name) } " "
                         }
-                        a href={ (prefix) "/logs?id=" (entry.id) } { "Log" }
+                        @if log == Log::InMemory { a href={ (prefix) "/logs?id=" (id) } { "Log" } }
                     }
                 }
-                main {
-                    (summary(finding))
-                    (chain(finding))
-                    @if let Some(verdict) = &finding.verdict { (reasons(verdict)) }
-                    (diagnostics(finding))
-                    (waterfall::table(finding))
-                    (copies(entry))
-                    (facts::all(finding))
-                }
+                main { (content) }
             }
         }
     };
     page.into_string()
+}
+
+/// The content of the page. It has no links within the exporter, so that it can be stored.
+pub(super) fn content(entry: &HistoryEntry) -> Markup {
+    let finding = &entry.finding;
+    html! {
+        (summary(finding))
+        (chain(finding))
+        @if let Some(verdict) = &finding.verdict { (reasons(verdict)) }
+        (diagnostics(finding))
+        (waterfall::table(finding))
+        (copies(entry))
+        (facts::all(finding))
+    }
 }
 
 /// The summary: the broken link and a few sentences.

@@ -205,11 +205,17 @@ impl Scheduler {
         {
             let mut memory = kept.target_state();
             memory.remember(&entry.finding, now);
-            memory.latest = Some(LatestProbe {
+            let reason = entry.finding.verdict.as_ref().map(|verdict| verdict.reason);
+            let previous = memory.latest.replace(LatestProbe {
                 evidence: id,
                 at: now,
-                reason: entry.finding.verdict.as_ref().map(|verdict| verdict.reason),
+                reason,
             });
+            if self.history.store().is_some()
+                && let Some(why) = memory.select_for_storage(previous, reason, now)
+            {
+                self.history.keep(&entry, why);
+            }
         }
         Reading { entry, gauges, kept }
     }

@@ -1,6 +1,7 @@
 //! Metrics of dropped log lines, failed reloads, and the memory of evidence and probes.
 
 use super::metric_factory::MetricFactory;
+use super::store_metrics::StoreMetrics;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 /// Resource metrics of the process.
@@ -13,6 +14,7 @@ pub(super) struct ResourceMetrics {
     evidence_bytes: IntGauge,
     evidence_dropped: IntCounter,
     memory: IntGauge,
+    pub store: StoreMetrics,
 }
 
 /// Memory of evidence and probes.
@@ -57,6 +59,7 @@ impl ResourceMetrics {
                 "glassbox_probe_memory_bytes",
                 "Memory that running probes hold for response headers, bodies and decoders, in bytes",
             ),
+            store: StoreMetrics::new(make),
         };
         for reason in ["queue_full", "write_failed"] {
             resources.log_dropped.with_label_values(&[reason]);

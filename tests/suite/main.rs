@@ -21,6 +21,7 @@ mod dashboards;
 mod documents;
 mod dropin;
 mod echoes;
+mod evidence_store;
 mod examples;
 mod failures;
 mod flags;
