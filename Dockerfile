@@ -7,7 +7,7 @@ WORKDIR /build
 
 # The dependencies have a separate layer, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock build.rs ./
-COPY .cargo .cargo
+COPY .cargo/config.toml .cargo/
 COPY crates/go-regexp/Cargo.toml crates/go-regexp/
 COPY crates/glassbox-verdict/Cargo.toml crates/glassbox-verdict/
 COPY crates/glassbox-probe/Cargo.toml crates/glassbox-probe/
