@@ -390,6 +390,21 @@ fn each_diagnostic_is_one_file_with_its_name_and_one_row() {
         assert_eq!(owners, 1, "{place}: a kind of its own");
     }
     assert_eq!(rows, 0, "a row of the table has no file");
+    let kinds = fs::read_to_string(project().join("crates/glassbox-verdict/src/investigation.rs")).unwrap();
+    let kinds = kinds
+        .split_once("pub enum DiagnosticKind {\n")
+        .unwrap()
+        .1
+        .split_once("\n}")
+        .unwrap()
+        .0;
+    for kind in kinds.lines().filter_map(|line| line.trim().strip_suffix(',')) {
+        let kind = format!("    kind: DiagnosticKind::{kind},");
+        assert!(
+            sources.iter().any(|source| source.text.contains(&kind)),
+            "{kind} has no row"
+        );
+    }
 }
 
 #[test]

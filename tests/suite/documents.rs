@@ -161,7 +161,7 @@ fn diagnostics() -> String {
     let mut text = "## Diagnostics\n\n| diagnostic | what it changes | when it runs | application requests |\n\
                     |---|---|---|---|\n"
         .to_owned();
-    for row in &DIAGNOSTICS {
+    for row in DIAGNOSTICS {
         let (name, changes, when, cost) = (row.name, row.changes, row.when, row.cost);
         writeln!(text, "| `{name}` | {changes} | {when} | {cost} |").unwrap();
     }

@@ -32,7 +32,7 @@ pub struct DiagnosticResult {
     pub outcome: DiagnosticOutcome,
 }
 
-/// The diagnostics. `diagnostics.rs` has a table with a row for each, in the same order.
+/// The diagnostics, in the order in which pages show their results. `diagnostics.rs` of the probe has a row for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DiagnosticKind {
