@@ -101,9 +101,19 @@ async fn the_rules_state_the_limits_of_a_quantile_for_both_kinds_of_histograms()
     let processing = "{phase=\"processing\"}";
     let bound =
         |which: &str| format!("job_instance_phase:probe_phase_duration_seconds:p95_{which}_rate15m{processing}");
-    for (prometheus, lower, upper) in [(&classic, 0.99..1.01, 2.5..2.51), (&native, 1.1..1.4, 1.1..1.4)] {
+    // A busy machine can delay a probe, so the native estimate only has to be within the classic bucket.
+    let within_bucket = 1.1..2.4;
+    for (prometheus, lower, upper) in [
+        (&classic, 0.99..1.01, 2.5..2.51),
+        (&native, within_bucket.clone(), within_bucket),
+    ] {
+        // The groups of both files are evaluated at different times.
         eventually("quantiles of slow probes", async || {
-            let known = format!("{} > 0 and {} > 0", bound("lower"), bound("upper"));
+            let known = format!(
+                "{} > 0 and {} > 0 and on () job_instance:probe_slow:sum >= 2",
+                bound("lower"),
+                bound("upper")
+            );
             !prometheus.values(&known).await.is_empty()
         })
         .await;
@@ -114,7 +124,5 @@ async fn the_rules_state_the_limits_of_a_quantile_for_both_kinds_of_histograms()
         assert!(lower.contains(&bounds[0]) && upper.contains(&bounds[1]), "{bounds:?}");
         let slow = format!("job_instance_phase:probe_phase_slow:ratio_rate15m{processing}");
         assert!(prometheus.one(&slow).await > 0.99, "{slow}");
-        let slow = prometheus.one("job_instance:probe_slow:sum").await;
-        assert!(slow >= 2.0, "{slow}");
     }
 }
