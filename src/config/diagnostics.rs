@@ -1,10 +1,9 @@
-//! Builds a module's diagnostics settings (backends, cache bypass, reference request, addresses) and the controls of
-//! the process.
+//! Builds a module's diagnostics settings and backends, and the controls of the process.
 
-use super::file::{BackendFile, ConfigFile, ControlFile, DiagnosticsFile, ModuleFile};
+use super::file::{BackendFile, ConfigFile, ControlFile, ModuleFile};
 use glassbox_probe::controls::{ControlSpec, Controls};
-use glassbox_probe::file::{ConfigIssue, Spanned, at, below, units};
-use glassbox_probe::probers::{DiagnosticsSettings, When};
+use glassbox_probe::file::{ConfigIssue, Spanned, at, below};
+use glassbox_probe::probers::DiagnosticsSettings;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::host_port::HostPort;
 use std::net::{IpAddr, SocketAddr};
@@ -83,19 +82,10 @@ fn host_of(url: &str) -> Option<HostPort> {
 
 pub(super) fn build(file: &ModuleFile, path: &str) -> Result<DiagnosticsSettings, ConfigIssue> {
     let diagnostics = file.diagnostics.clone().unwrap_or_default();
-    let below_diagnostics = below(path, "diagnostics");
     Ok(DiagnosticsSettings {
         backends: backends(file, path)?,
-        direct_requests: ask_backends(&diagnostics, &below_diagnostics)?,
-        bypass: bypass(&diagnostics, &below_diagnostics)?,
-        reference: diagnostics.reference_request.unwrap_or(false),
         all_addresses: all_addresses(file, path)?,
-        budget: units::rate(
-            diagnostics.budget.as_ref(),
-            &below_diagnostics,
-            "budget",
-            DiagnosticsSettings::default().budget,
-        )?,
+        ..diagnostics.settings(&below(path, "diagnostics"))?
     })
 }
 
@@ -153,46 +143,6 @@ fn backend(file: &Spanned<BackendFile>, path: &str) -> Result<Backend, ConfigIss
     })
 }
 
-fn ask_backends(file: &DiagnosticsFile, path: &str) -> Result<When, ConfigIssue> {
-    let Some(written) = &file.backends else {
-        return Ok(When::OnFailure);
-    };
-    when(&written.value).ok_or_else(|| {
-        let words = format!(
-            "invalid value {:?}: expected always, on_failure or never (or false)",
-            written.value
-        );
-        at(written, path, "backends", words)
-    })
-}
-
-fn bypass(file: &DiagnosticsFile, path: &str) -> Result<When, ConfigIssue> {
-    let Some(written) = &file.cache_bypass else {
-        return Ok(When::Never);
-    };
-    let nth = |text: &str| match text.parse::<u32>().ok()? {
-        0 => None,
-        1 => Some(When::Always),
-        nth => Some(When::Every(nth)),
-    };
-    when(&written.value).or_else(|| nth(&written.value)).ok_or_else(|| {
-        let words = format!(
-            "invalid value {:?}: expected always, on_failure, never (or false), or N for every Nth probe",
-            written.value
-        );
-        at(written, path, "cache_bypass", words)
-    })
-}
-
-fn when(text: &str) -> Option<When> {
-    match text {
-        "always" => Some(When::Always),
-        "on_failure" => Some(When::OnFailure),
-        "never" | "false" => Some(When::Never),
-        _ => None,
-    }
-}
-
 fn all_addresses(file: &ModuleFile, path: &str) -> Result<bool, ConfigIssue> {
     match &file.addresses {
         None => Ok(false),
@@ -204,21 +154,5 @@ fn all_addresses(file: &ModuleFile, path: &str) -> Result<bool, ConfigIssue> {
                 Err(at(written, path, "addresses", words))
             }
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::DiagnosticsFile;
-    use glassbox_probe::diagnostics::DIAGNOSTICS;
-
-    /// Keys of the block that belong to all diagnostics.
-    const OF_ALL: [&str; 1] = ["budget"];
-
-    #[test]
-    fn each_key_of_the_block_is_the_name_of_a_diagnostic() {
-        for key in DiagnosticsFile::keys().iter().filter(|key| !OF_ALL.contains(key)) {
-            assert!(DIAGNOSTICS.iter().any(|row| row.name == *key), "{key}");
-        }
     }
 }

@@ -8,6 +8,7 @@ pub(in crate::config) use top_level::{ControlFile, LimitsFile, ListsFile, Policy
 pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 
 use glassbox_probe::block;
+use glassbox_probe::diagnostics::DiagnosticsFile;
 use glassbox_probe::file::{ConfigIssue, Fill as _, Location, Node, NodeKind, Read as _, Spanned, tree};
 use glassbox_probe::metrics::Level;
 use glassbox_probe::probers::ProberBlocks;
@@ -82,19 +83,6 @@ block! {
         allowed_targets: Vec<Spanned<String>>,
     } unserved {}
     flattened blocks: ProberBlocks
-}
-
-block! {
-    /// A module's diagnostics. The unserved keys are not implemented yet.
-    DiagnosticsFile {
-        backends: Spanned<String>,
-        cache_bypass: Spanned<String>,
-        reference_request: bool,
-        budget: Spanned<String>,
-    } unserved {
-        members, conformance, idle_timeout, idle_timeout_max, idle_timeout_edge, changes, http1_retry, handshake, network_path,
-        path_mtu, dns,
-    }
 }
 
 block! {

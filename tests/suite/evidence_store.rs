@@ -203,32 +203,39 @@ fn runs(usual: usize) -> usize {
     std::env::var("STORE_RUNS").map_or(usual, |runs| runs.parse().unwrap())
 }
 
-/// A killed process loses at most the evidence of its last second, and never prevents the next start.
+/// A killed process keeps all evidence that it had counted as written, and never prevents the next start. The store
+/// writes every 200 ms, but a busy machine may delay it, so the test asserts no time.
 #[tokio::test]
-async fn a_killed_process_loses_at_most_a_second() {
+async fn a_killed_process_keeps_what_it_had_written() {
     let store = tempfile::tempdir().unwrap();
     let target = format!("127.0.0.1:{}", free_port());
-    let mut expected: Vec<String> = Vec::new();
+    let mut written: Vec<String> = Vec::new();
     for run in 0..runs(3) {
         let mut running = start(&store).await;
-        for id in &expected {
+        let count = u32::try_from(written.len()).unwrap();
+        stored(&running, count.into()).await;
+        let before = own(&running, ENTRIES).await;
+        // The newest ones are the ones that a kill could lose.
+        for id in written.iter().rev().take(20) {
             let status = running.get(&format!("/evidence/{id}.json")).await.status();
             assert_eq!(status, 200, "run {run}: {id} {}", running.log());
         }
         assert!(!running.log().contains("damaged"), "{}", running.log());
         // Different times before the kill, so that it also occurs during a transaction.
-        let until = Instant::now() + Duration::from_millis(1100 + 37 * (run as u64 % 10));
+        let until = Instant::now() + Duration::from_millis(600 + 37 * (run as u64 % 10));
         let mut probed = Vec::new();
-        while Instant::now() < until {
-            probed.push((Instant::now(), probe(&running, "t", &target).await));
+        let mut counted = 0.0;
+        while Instant::now() < until || counted == 0.0 {
+            probed.push(probe(&running, "t", &target).await);
+            if probed.len() % 8 == 0 {
+                counted = own(&running, ENTRIES).await - before;
+            }
         }
         running.process.0.kill().unwrap();
         running.process.0.wait().unwrap();
-        let kept = probed.iter().filter(|(at, _)| at.elapsed() > Duration::from_secs(1));
-        let kept: Vec<_> = kept.map(|(_, id)| id.clone()).collect();
-        assert!(!kept.is_empty());
-        // The newest ones are the ones that a kill could lose.
-        expected = kept.into_iter().rev().take(20).collect();
+        // The store writes in the order of the probes. The last unread count may be higher.
+        probed.truncate(format!("{counted:.0}").parse().unwrap());
+        written.extend(probed);
     }
 }
 

@@ -9,16 +9,18 @@ mod addresses;
 mod backends;
 mod cache_bypass;
 mod experiment;
+mod file;
 mod handshake;
 mod http1_retry;
 mod reference_request;
 
 pub use experiment::{Experiment, experiments};
+pub use file::{DiagnosticKey, DiagnosticsFile};
 
 use crate::check::{Check, ProbeContext};
 use crate::clock;
 use crate::previous_probes::PreviousProbes;
-use crate::probers::{Module, ProbeRequest, Variant};
+use crate::probers::{DiagnosticsSettings, Module, ProbeRequest, Variant, When};
 use crate::secrets::Secrets;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::investigation::{
@@ -52,8 +54,10 @@ const LEAST: Duration = Duration::from_millis(5);
 pub struct Diagnostic {
     /// Kind of its result.
     pub kind: DiagnosticKind,
-    /// Name in the evidence and in the documentation. The key of the same name configures it, if it has one.
+    /// Name in the evidence and in the documentation.
     pub name: &'static str,
+    /// The values of the key of the same name in a module's block `diagnostics`; `None` if it cannot be configured.
+    pub key: Option<DiagnosticKey>,
     /// Displayed title of its requests.
     pub title: &'static str,
     /// The one thing that it changes.
@@ -120,6 +124,14 @@ impl Diagnostic {
     pub fn of(kind: DiagnosticKind) -> &'static Self {
         let mut rows = DIAGNOSTICS.iter();
         rows.find(|row| row.kind == kind).expect("each kind has a row")
+    }
+
+    /// When this diagnostic runs, according to a module's settings.
+    #[must_use]
+    pub fn when(&self, settings: &DiagnosticsSettings) -> When {
+        let set = settings.when.iter().find(|(kind, _)| *kind == self.kind);
+        let usual = || self.key.map_or(When::OnFailure, DiagnosticKey::default);
+        set.map_or_else(usual, |(_, when)| *when)
     }
 }
 

@@ -25,6 +25,7 @@ use crate::policy::{Origin, TargetAllowlist};
 use crate::target::Target;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::chain::Stage;
+use glassbox_verdict::investigation::DiagnosticKind;
 use glassbox_verdict::report::Report;
 use prober_file::{KeysOfBlock, ProberFile, Warnings, probers};
 use std::fmt;
@@ -178,12 +179,9 @@ pub enum When {
 pub struct DiagnosticsSettings {
     /// Backends from the outside in. Backends in the caller's URL replace them.
     pub backends: Vec<Backend>,
-    /// When the backends are requested directly.
-    pub direct_requests: When,
-    /// When the edge is requested with a cache bypass.
-    pub bypass: When,
-    /// Whether the exporter may send the edge a request that every gateway rejects.
-    pub reference: bool,
+    /// When each diagnostic runs that the module configures. [`Diagnostic::when`](crate::diagnostics::Diagnostic::when)
+    /// adds the defaults.
+    pub when: Vec<(DiagnosticKind, When)>,
     /// Whether every address of the edge is probed.
     pub all_addresses: bool,
     /// Maximum number of additional requests for one target.
@@ -194,9 +192,7 @@ impl Default for DiagnosticsSettings {
     fn default() -> Self {
         Self {
             backends: Vec::new(),
-            direct_requests: When::OnFailure,
-            bypass: When::Never,
-            reference: false,
+            when: Vec::new(),
             all_addresses: false,
             budget: RequestRate::per_minute(30),
         }

@@ -13,6 +13,7 @@ const MOST_ADDRESSES: usize = 16;
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::Addresses,
     name: "addresses",
+    key: None,
     title: "The edge",
     changes: "the address: each other address of the name",
     when: "each probe, with `addresses: all`",

@@ -1,7 +1,7 @@
 //! Sends direct requests to the backends. Only their responses show on which side of a gateway the chain is broken.
 
 use super::handshake::may_want_tls;
-use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, Permitted, Ran, all, experiment};
+use super::{Diagnostic, DiagnosticKey, DiagnosticsRun, Moment, Occasion, Permitted, Ran, all, experiment};
 use crate::probers::{Variant, When};
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticOutcome, DirectRequest};
@@ -9,6 +9,7 @@ use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticOutcome, DirectR
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::Backends,
     name: "backends",
+    key: Some(DiagnosticKey::When(When::OnFailure)),
     title: "Direct request",
     changes: "the machine: the request goes directly to each backend, with the Host and SNI of the edge",
     when: "a failure, or no response after half of the time; with a healthy edge, once in 10 min, or each probe \
@@ -21,7 +22,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
 };
 
 fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
-    let setting = run.module.diagnostics.direct_requests;
+    let setting = DIAGNOSTIC.when(&run.module.diagnostics);
     if setting == When::Never || !occasion.begun.backends().is_empty() || chosen(run).is_empty() {
         return false;
     }

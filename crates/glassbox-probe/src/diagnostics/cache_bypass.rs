@@ -1,12 +1,13 @@
 //! Repeats the request with a unique query string, so that no cache can have stored the response.
 
-use super::{Diagnostic, DiagnosticsRun, Moment, Occasion, experiment};
+use super::{Diagnostic, DiagnosticKey, DiagnosticsRun, Moment, Occasion, experiment};
 use crate::probers::{Variant, When};
 use glassbox_verdict::investigation::DiagnosticKind;
 
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::CacheBypass,
     name: "cache_bypass",
+    key: Some(DiagnosticKey::WhenOrEvery(When::Never)),
     title: "The edge, bypassing its caches",
     changes: "the query: a unique one, which no cache can have stored",
     when: "a rejected status code; with a healthy edge, each probe or every Nth probe, or if the last response hid \
@@ -21,7 +22,9 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
 fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
     match occasion.moment {
         Moment::Early => false,
-        Moment::Failed(_) => run.module.diagnostics.bypass != When::Never && occasion.rejected_status().is_some(),
+        Moment::Failed(_) => {
+            DIAGNOSTIC.when(&run.module.diagnostics) != When::Never && occasion.rejected_status().is_some()
+        }
         Moment::Succeeded(_) => run.previous.due.bypass,
     }
 }

@@ -9,6 +9,7 @@ use glassbox_verdict::report::{Deviation, Report};
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::Handshake,
     name: "handshake",
+    key: None,
     title: "A handshake with the edge",
     changes: "the protocol: a TLS handshake instead of plain text, without a request",
     when: "plain text received no response, or one that is not HTTP",

@@ -9,6 +9,7 @@ use glassbox_verdict::report::Exchange;
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::Http1Retry,
     name: "http1_retry",
+    key: None,
     title: "The edge, over HTTP/1.1",
     changes: "the version: HTTP/1.1, whose responses have a reason phrase",
     when: "a rejected status code over HTTP/2, if the method is GET or HEAD",

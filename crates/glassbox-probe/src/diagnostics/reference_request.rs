@@ -1,14 +1,15 @@
 //! Sends the edge a request that every gateway rejects by itself. The response shows that the edge works, and what its own
 //! error page looks like.
 
-use super::{Diagnostic, DiagnosticsRun, Moment, Occasion};
-use crate::probers::Variant;
+use super::{Diagnostic, DiagnosticKey, DiagnosticsRun, Moment, Occasion};
+use crate::probers::{Variant, When};
 use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticRequest};
 use glassbox_verdict::report::Report;
 
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::ReferenceRequest,
     name: "reference_request",
+    key: Some(DiagnosticKey::Switch(When::Never)),
     title: "The edge, with a request that every gateway rejects",
     changes: "the header: a space in the name of a field, which every gateway rejects by itself",
     when: "a failure after the connection was established, or no response after half of the time; up to once an hour",
@@ -30,7 +31,7 @@ fn concludes(_: &Report, requests: &[DiagnosticRequest<'_>]) -> &'static str {
 }
 
 fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
-    let permitted = run.module.diagnostics.reference && run.previous.due.reference;
+    let permitted = DIAGNOSTIC.when(&run.module.diagnostics) != When::Never && run.previous.due.reference;
     permitted
         && match occasion.moment {
             Moment::Early => true,
