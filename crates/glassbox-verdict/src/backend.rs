@@ -64,7 +64,7 @@ impl Backend {
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(letter) {
             return Err(BackendError::Name(name.to_owned()));
         }
-        let parsed = HostPort::parse(address).ok().filter(is_dialable);
+        let parsed = HostPort::parse_strict(address).ok().filter(is_dialable);
         Ok(Self {
             name: name.to_owned(),
             address: parsed.ok_or_else(|| BackendError::Address(address.to_owned()))?,
@@ -192,6 +192,8 @@ mod tests {
             ("app@a%b:80", "is not a valid address"),
             ("app@[fe80::1%]:80", "is not a valid address"),
             ("app@[fe80::1%a b]:80", "is not a valid address"),
+            ("app@[localhost]:80", "is not a valid address"),
+            ("app@[10.0.0.7]:80", "is not a valid address"),
             ("app@u:p@a:80", "is not a valid address"),
             ("app@a:80;TLS", "is not a valid backend option"),
             ("app@a:80;sni=", "is not a valid backend option"),

@@ -1,10 +1,11 @@
 //! Hosts and ports: how texts such as `ns.example:53` and `[fe80::1%eth0]:53` are split, validated and displayed.
 //!
-//! Everything that reads or writes a host and a port uses these types. There are three ways to read a text:
+//! Everything that reads or writes a host and a port uses these types. There are four ways to read a text:
 //!
 //! | function | for | an invalid text |
 //! |---|---|---|
-//! | [`HostPort::parse`], [`HostPort::parse_or`] | addresses to connect to | is an error |
+//! | [`HostPort::parse_strict`] | configured addresses to connect to | is an error |
+//! | [`HostPort::parse`], [`HostPort::parse_or`] | targets and listen addresses, as in Go | is an error |
 //! | [`HostPort::split`] | formats with rules of their own, such as `no_proxy` | is `None` |
 //! | [`Host::of_authority`], [`Host::of_url`] | hosts to compare or to display | is taken as a whole |
 //!
@@ -156,6 +157,20 @@ impl HostPort {
     /// When the host is missing or invalid, or the port is invalid.
     pub fn parse_or(text: &str, default_port: u16) -> Result<Self, HostPortError> {
         Self::parse_with(text, Some(default_port))
+    }
+
+    /// Like [`Self::parse`], but with brackets only around an IPv6 address (RFC 3986 section 3.2.2). [`Self::parse`]
+    /// accepts them around any host, as Go does.
+    ///
+    /// # Errors
+    /// When the host or the port is missing or invalid.
+    pub fn parse_strict(text: &str) -> Result<Self, HostPortError> {
+        let parsed = Self::parse(text)?;
+        let is_ipv6 = parsed.host().address().is_some_and(|address| address.is_ipv6());
+        if text.starts_with('[') && !is_ipv6 {
+            return Err(HostPortError::InvalidHost);
+        }
+        Ok(parsed)
     }
 
     fn parse_with(text: &str, default_port: Option<u16>) -> Result<Self, HostPortError> {

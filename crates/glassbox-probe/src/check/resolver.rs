@@ -82,7 +82,7 @@ impl FromStr for NameServer {
             Some(rest) => (rest, true),
             None => (text.strip_prefix("udp://").unwrap_or(text), false),
         };
-        let parsed = HostPort::parse(at).ok();
+        let parsed = HostPort::parse_strict(at).ok();
         let server = parsed.and_then(|parsed| Server::of(parsed.host(), parsed.port(), tcp));
         server.map(Self).ok_or_else(|| NameServerError(text.to_owned()))
     }
