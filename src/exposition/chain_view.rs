@@ -197,6 +197,7 @@ fn edge(finding: &Finding, exchange: &Exchange) -> String {
 fn backend(direct: &DirectRequest) -> String {
     let name = &direct.backend.name;
     match direct.report.final_reply() {
+        None if direct.report.failed_locally() => format!("no request could be sent to {name}"),
         Some(reply) => format!("direct request to {name}: {}", reply.status),
         None => format!("direct request to {name}: no response"),
     }

@@ -72,7 +72,12 @@ fn diagnostics(investigation: &Investigation, all_addresses: bool, edge: &Report
     if investigation.any_ran() {
         page.set(&INVESTIGATION, investigation.took.as_secs_f64());
     }
-    for direct in investigation.backends() {
+    // A request that the exporter could not send does not show the backend's state.
+    let asked = investigation
+        .backends()
+        .iter()
+        .filter(|direct| !direct.report.failed_locally());
+    for direct in asked {
         backend(direct, page);
     }
     // If the budget refused to probe the others, it is not known how many of them are healthy.

@@ -99,6 +99,29 @@ async fn a_backend_is_reached_in_its_zone() {
     is(&probed, "upstream", "upstream.failed", "none");
 }
 
+/// A backend to which no request can be sent appears in the evidence with the cause. Its gauges are absent, because they
+/// would show it as down.
+#[tokio::test]
+async fn a_backend_that_the_policy_denies_is_shown_without_gauges() {
+    let edge = Peer::answering(BARE_502).await;
+    let config = backend("127.0.0.2:8080") + "policy:\n  networks: {deny: [127.0.0.2/32]}\n";
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter.probe("m", &edge.http()).await;
+    let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+    assert!(
+        sentence.contains("A direct request to app (127.0.0.2:8080) failed"),
+        "{sentence}"
+    );
+    assert!(sentence.contains("(inconclusive)"), "{sentence}");
+    assert_ne!(probed.evidence["verdict"]["side"], "origin");
+    assert!(probed.page.find("probe_backend_success{backend=\"app\"}").is_none());
+    let experiment = &probed.evidence["diagnostics"][0];
+    assert_eq!(
+        experiment["conclusion"], "inconclusive: the exporter could not send a request",
+        "{experiment}"
+    );
+}
+
 #[tokio::test]
 async fn a_backend_that_refuses_connections_is_named_with_the_cause() {
     let edge = Peer::answering(BARE_502).await;

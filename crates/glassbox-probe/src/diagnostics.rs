@@ -252,16 +252,22 @@ impl<'a> DiagnosticsRun<'a> {
     /// Sends one request to the edge.
     async fn ask_edge(&self, variant: Variant<'_>) -> Ran {
         let permitted = self.permit(1)?;
-        Ok(self.ask(permitted, variant).await.map(of_edge))
+        Ok(self.ask_target(permitted, variant).await.map(of_edge))
     }
 
     /// Tries a TLS handshake with the edge or with a backend. It is not a request to the application.
     async fn shake_hands(&self, with: Option<&Backend>) -> Option<Report> {
-        self.ask(Permitted(()), Variant::Handshake(with)).await
+        self.ask_target(Permitted(()), Variant::Handshake(with)).await
     }
 
-    /// Runs a request if there is time left. A failure due to the exporter's own resources implies nothing about the
-    /// target.
+    /// Runs a request like [`Self::ask`]. A local failure, such as a denied address, implies nothing about the target and
+    /// is no result.
+    async fn ask_target(&self, permitted: Permitted, variant: Variant<'_>) -> Option<Report> {
+        let report = self.ask(permitted, variant).await?;
+        (!report.failed_locally()).then_some(report)
+    }
+
+    /// Runs a request if there is time left.
     async fn ask(&self, _: Permitted, variant: Variant<'_>) -> Option<Report> {
         let left = match variant {
             Variant::Refusable | Variant::Handshake(_) => self.left().min(AT_ONCE),
@@ -271,8 +277,7 @@ impl<'a> DiagnosticsRun<'a> {
             return None;
         }
         // Boxed, because most runs send no request.
-        let report = Box::pin(self.run(variant, left)).await;
-        (!report.failed_locally()).then_some(report)
+        Some(Box::pin(self.run(variant, left)).await)
     }
 }
 

@@ -45,7 +45,7 @@ async fn probe_others(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> Ran {
     let permitted = run.permit(others.len())?;
     let asked = others
         .iter()
-        .map(|address| run.ask(permitted, Variant::Address(*address)));
+        .map(|address| run.ask_target(permitted, Variant::Address(*address)));
     let reports = all(asked).await;
     let asked = others.into_iter().zip(reports);
     let asked: Vec<_> = asked.filter_map(|(address, report)| Some((address, report?))).collect();

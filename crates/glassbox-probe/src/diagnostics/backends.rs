@@ -50,7 +50,8 @@ async fn ask_directly(run: &DiagnosticsRun<'_>) -> Ran {
     Ok((!direct.is_empty()).then_some(DiagnosticOutcome::Direct(direct)))
 }
 
-/// Sends one direct request. If the backend does not respond in plain text, a handshake shows whether it expects TLS.
+/// Sends one direct request. A local failure, such as an address that the policy denies, is a result too: otherwise the
+/// evidence would not show why a configured backend received no request. If the backend does not respond in plain text, a handshake shows whether it expects TLS.
 async fn ask_backend(run: &DiagnosticsRun<'_>, permitted: Permitted, backend: &Backend) -> Option<DirectRequest> {
     let report = run.ask(permitted, Variant::Backend(backend)).await?;
     let handshake = if !backend.tls && may_want_tls(&report) {

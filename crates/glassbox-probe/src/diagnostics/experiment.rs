@@ -49,6 +49,9 @@ pub(super) const fn failed(report: &Report) -> bool {
 
 /// Whether the failure follows the change: it disappears or appears with it.
 pub(super) fn follows_the_change(edge: &Report, requests: &[DiagnosticRequest<'_>]) -> &'static str {
+    if requests.iter().any(|request| request.report().failed_locally()) {
+        return "inconclusive: the exporter could not send a request";
+    }
     let mut faults = requests.iter().filter_map(|request| request.report().fault.as_ref());
     if faults.any(|fault| fault.at_deadline) {
         return "inconclusive: a request had no result at its deadline";

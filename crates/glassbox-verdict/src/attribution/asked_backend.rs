@@ -68,13 +68,16 @@ fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
             BackendState::Healthy
         };
     };
+    if report.failed_locally() {
+        return BackendState::Unknown;
+    }
     if fault.reason == Reason::HttpTimedOutWaiting && was_cut_short(report) && had_less_time(report, edge) {
         return BackendState::Unknown;
     }
     let speaks_tls = direct.handshake.as_ref().is_some_and(shook_hands);
     let says_tls = report.final_reply().is_some_and(heuristics::wants_tls);
     match fault.reason {
-        reason if matches!(reason.family(), ReasonFamily::Local | ReasonFamily::Dns) => BackendState::Unknown,
+        reason if reason.family() == ReasonFamily::Dns => BackendState::Unknown,
         Reason::TcpTimedOut | Reason::TcpAddressUnreachable if !direct.reachable => BackendState::Unknown,
         _ if speaks_tls || says_tls => BackendState::Broken(Reason::UpstreamTlsRequired),
         Reason::HttpSlow => BackendState::Slow,
