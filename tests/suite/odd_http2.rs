@@ -3,7 +3,7 @@
 
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::frames::{
-    OK, body, data, dripping, end, field, fields, head, indexed, padded, pieces, plain, reset, secured,
+    OK, body, closing, data, dripping, end, field, fields, head, indexed, padded, pieces, plain, reset, secured,
 };
 use crate::support::peer::Peer;
 use crate::support::pki::Authority;
@@ -368,6 +368,31 @@ async fn the_page_names_the_field() {
         page.contains("Deviations from HTTP: connection_specific_field (keep-alive)."),
         "{page}"
     );
+}
+
+/// A process that ends while it writes cuts a frame. The reason is the same as for a closed HTTP/1 connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_within_a_frame_was_closed() {
+    let world = World::start().await;
+    let response = head(OK);
+    let half = |frame: &[u8]| frame[..frame.len() - 1].to_vec();
+    for (frames, reason) in [
+        (half(&response), "http.closed_before_response"),
+        (response[..5].to_vec(), "http.closed_before_response"),
+        (
+            [response.clone(), half(&data(b"hello"))].concat(),
+            "http.closed_mid_body",
+        ),
+        (
+            [response.clone(), data(b"hello")[..5].to_vec()].concat(),
+            "http.closed_mid_body",
+        ),
+    ] {
+        let peer = closing(world.config.clone(), frames.clone()).await;
+        let probed = world.exporter.probe("small", &peer.https()).await;
+        let fault = &probed.evidence["target"]["fault"];
+        assert_eq!(fault["reason"], reason, "{frames:?}: {fault:#}");
+    }
 }
 
 /// The library ends a body without an error if the stream is reset with `NO_ERROR`.

@@ -107,8 +107,17 @@ pub fn reset() -> Vec<u8> {
     frame(1, RST_STREAM, 0, &[0; 4])
 }
 
-/// Responds to each request with `answer`, in one write or byte by byte.
-async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8], drips: bool) -> io::Result<()> {
+/// How a response is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    AtOnce,
+    ByteByByte,
+    /// In one write, followed by the end of the connection.
+    AndCloses,
+}
+
+/// Responds to each request with `answer`.
+async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8], writes: Writes) -> io::Result<()> {
     stream.read_exact(&mut [0; PREFACE]).await?;
     stream.write_all(&frame(0, SETTINGS, 0, &[])).await?;
     loop {
@@ -122,46 +131,55 @@ async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8], d
                 let echoed = if kind == PING { &payload[..] } else { &[] };
                 stream.write_all(&frame(0, kind, ACK, echoed)).await?;
             }
-            HEADERS | DATA if flags & END_STREAM != 0 && drips => {
+            HEADERS | DATA if flags & END_STREAM != 0 && writes == Writes::ByteByByte => {
                 for byte in answer {
                     stream.write_all(&[*byte]).await?;
                     stream.flush().await?;
                     tokio::task::yield_now().await;
                 }
             }
-            HEADERS | DATA if flags & END_STREAM != 0 => stream.write_all(answer).await?,
+            HEADERS | DATA if flags & END_STREAM != 0 => {
+                stream.write_all(answer).await?;
+                if writes == Writes::AndCloses {
+                    return stream.shutdown().await;
+                }
+            }
             _ => {}
         }
         stream.flush().await?;
     }
 }
 
-/// A server over TLS that responds to every request with these frames.
-pub async fn secured(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
+async fn over_tls(config: Arc<ServerConfig>, answer: Vec<u8>, writes: Writes) -> Peer {
     let answer = Arc::new(answer);
     Peer::with_tls(config, move |stream| {
         let answer = answer.clone();
-        async move { drop(speak(stream, &answer, false).await) }
+        async move { drop(speak(stream, &answer, writes).await) }
     })
     .await
+}
+
+/// A server over TLS that responds to every request with these frames.
+pub async fn secured(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
+    over_tls(config, answer, Writes::AtOnce).await
 }
 
 /// The same, byte by byte.
 pub async fn dripping(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
-    let answer = Arc::new(answer);
-    Peer::with_tls(config, move |stream| {
-        let answer = answer.clone();
-        async move { drop(speak(stream, &answer, true).await) }
-    })
-    .await
+    over_tls(config, answer, Writes::ByteByByte).await
 }
 
-/// The same without TLS.
+/// The same, and closes the connection after the first response.
+pub async fn closing(config: Arc<ServerConfig>, answer: Vec<u8>) -> Peer {
+    over_tls(config, answer, Writes::AndCloses).await
+}
+
+/// A server without TLS that responds to every request with these frames.
 pub async fn plain(answer: Vec<u8>) -> Peer {
     let answer = Arc::new(answer);
     Peer::start(move |stream| {
         let answer = answer.clone();
-        async move { drop(speak(stream, &answer, false).await) }
+        async move { drop(speak(stream, &answer, Writes::AtOnce).await) }
     })
     .await
 }

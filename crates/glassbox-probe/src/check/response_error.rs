@@ -96,8 +96,14 @@ impl ResponseError {
 }
 
 fn hypers_reason(error: &hyper::Error, part: ResponsePart) -> Reason {
-    if let Some(reason) = io_cause(error).and_then(|io| reason_of_io(io, part)) {
-        return reason;
+    if let Some(io) = io_cause(error) {
+        if let Some(reason) = reason_of_io(io, part) {
+            return reason;
+        }
+        if io.kind() == io::ErrorKind::Other {
+            // The stream ended within a frame. The reader of the frames reports no other kind of its own.
+            return closed(part);
+        }
     }
     if let Some(h2) = cause_of::<h2::Error>(error) {
         return if h2.is_remote() {
@@ -117,6 +123,9 @@ fn hypers_reason(error: &hyper::Error, part: ResponsePart) -> Reason {
         Reason::HttpResponseInvalid
     } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         closed(part)
+    } else if error.is_user() {
+        // The library rejected the request, so nothing was sent.
+        Reason::LocalInternalError
     } else {
         Reason::HttpFailed
     }
@@ -128,6 +137,10 @@ fn reason_of_io(error: &io::Error, part: ResponsePart) -> Option<Reason> {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(Reason::TcpReset),
         io::ErrorKind::UnexpectedEof => Some(closed(part)),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Some(Reason::HttpResponseInvalid),
+        // The network lost the connection: nothing was acknowledged in time, or a router reports that there is no way.
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Some(Reason::TcpFailed)
+        }
         _ => None,
     }
 }
