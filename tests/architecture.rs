@@ -5,6 +5,10 @@
 #[path = "architecture/cycles.rs"]
 mod cycles;
 
+use glassbox_probe::metrics::METRICS;
+use glassbox_verdict::gateways::catalogue;
+use glassbox_verdict::reason::Reason;
+use glassbox_verdict::rule_id::RuleId;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -132,13 +136,20 @@ const PACKAGES: &[Package] = &[
 const PURE: [&str; 4] = ["regular expressions", "facts", "attribution", "model"];
 
 /// Texts that the source of a pure layer must not contain.
-const IMPURE: [&str; 6] = [
+const IMPURE: [&str; 13] = [
     "Instant::now",
     "SystemTime::now",
     ".elapsed()",
     "tokio",
-    "std::fs",
-    "std::net::Tcp",
+    "fs::",
+    "env::",
+    "process::",
+    "thread::",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "File::open",
 ];
 
 /// The packages that `glassbox-verdict` depends on. None of them has a clock, a runtime or I/O: `time` reads a clock only
@@ -234,44 +245,16 @@ fn is_tests(path: &Path) -> bool {
     path.ends_with("tests.rs") || path.parent().is_some_and(|folder| folder.ends_with("tests"))
 }
 
-/// The modules that a text imports as `crate::module` or, in the binary, as `glassbox_exporter::module`.
-fn imports(text: &str) -> Vec<String> {
-    let mut modules = Vec::new();
-    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        for start in ["crate::", "glassbox_exporter::"] {
-            for rest in line.split(start).skip(1) {
-                let module: String = rest
-                    .chars()
-                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                    .collect();
-                modules.push(module);
-            }
-        }
-    }
-    modules.retain(|module| !module.is_empty());
-    modules
-}
-
 #[test]
 fn a_module_imports_only_from_layers_above_its_own() {
     let mut wrong = Vec::new();
-    for source in sources() {
-        let layers = source.package.layers;
-        let own = source.package.place(&source.module);
-        for import in imports(&source.text) {
-            // An item of lib.rs, for example `crate::Regexp`.
-            let is_module = layers.iter().any(|layer| layer.modules.contains(&import.as_str()));
-            if import == source.module || !is_module {
-                continue;
-            }
-            let other = source.package.place(&import);
-            let may = other.0 < own.0 || (own.0 == other.0 && own.1 > other.1);
-            if !may {
-                wrong.push(format!(
-                    "{} ({}) imports {import}",
-                    source.path.display(),
-                    source.layer()
-                ));
+    for package in PACKAGES {
+        let modules = cycles::Modules::of_package(package.folder);
+        for ((importing, imported), example) in modules.top_edges() {
+            let (own, other) = (package.place(importing), package.place(&imported));
+            let is_allowed = other.0 < own.0 || (own.0 == other.0 && own.1 > other.1);
+            if !is_allowed {
+                wrong.push(format!("{}: {importing} imports {imported}: {example}", package.folder));
             }
         }
     }
@@ -296,18 +279,26 @@ fn the_verdict_is_pure() {
 }
 
 /// Calls that open sockets.
-const DIALS: [&str; 6] = [
+const DIALS: [&str; 10] = [
     "TcpSocket::new",
     "TcpStream::connect",
     "UdpSocket::bind",
     "UnixStream::connect",
+    "UnixDatagram::",
+    "Socket::new(Domain",
+    "Socket::new(domain",
     "Type::RAW",
+    "socket::socket",
     "reqwest::",
 ];
 
 /// Files that may open sockets, and why.
-const DIALLERS: [(&str, &str); 6] = [
+const DIALLERS: [(&str, &str); 7] = [
     ("check/dial.rs", "the dial gate, which checks every address"),
+    (
+        "check/dial/unix_path.rs",
+        "connects to a path of the dial gate, through a descriptor",
+    ),
     ("check/icmp_echo.rs", "creates the socket that the dial gate connects"),
     (
         "check/local_fault.rs",
@@ -454,8 +445,61 @@ fn every_listed_module_exists() {
     }
 }
 
+/// Files that contain the name of a reason, rule, metric or gateway as text, besides the one that declares it,
+/// and why.
+const NAMED_TWICE: [(&str, &str, &str); 0] = [];
+
+/// A name that is written only where it is declared can be renamed or removed in one place. Documents and tests are
+/// compared with the tables by other tests.
 #[test]
-fn imports_are_found() {
-    let text = "use crate::chain::Stage;\n// crate::server\nlet x = crate::limits::LABEL;\nuse glassbox_exporter::cli;";
-    assert_eq!(imports(text), ["chain", "limits", "cli"]);
+fn each_name_is_written_in_one_file() {
+    let names = Reason::ALL.iter().map(|reason| reason.as_str());
+    let names = names.chain(RuleId::ALL.iter().map(|rule| rule.as_str()));
+    let names = names.chain(METRICS.iter().map(|metric| metric.name));
+    let names = names.chain(catalogue().map(|gateway| gateway.name));
+    let sources = sources();
+    let mut wrong = Vec::new();
+    for name in names {
+        let literal = format!("\"{name}\"");
+        let names_it = |line: &str| line.contains(&literal) && !line.trim_start().starts_with("//");
+        let naming = sources.iter().filter(|source| source.text.lines().any(names_it));
+        let files: Vec<_> = naming
+            .map(|source| source.path.strip_prefix(project()).unwrap().display().to_string())
+            .collect();
+        let is_known = |file: &String| {
+            NAMED_TWICE
+                .iter()
+                .any(|(known, path, _)| *known == name && file.ends_with(path))
+        };
+        if files.iter().filter(|file| !is_known(file)).count() != 1 {
+            wrong.push(format!("{name}: {}", files.join(", ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The paths in backticks of ARCHITECTURE.md exist in one of the packages.
+#[test]
+fn the_files_that_the_document_names_exist() {
+    let text = fs::read_to_string(project().join("ARCHITECTURE.md")).unwrap();
+    let words = text.split('`').skip(1).step_by(2);
+    let is_path = |word: &&str| {
+        let is_file = [".rs", ".py"].iter().any(|end| word.ends_with(end));
+        is_file && !word.contains(['{', '*', ' '])
+    };
+    for word in words.filter(is_path) {
+        let mut folders = PACKAGES
+            .iter()
+            .flat_map(|package| ["", "src"].map(|inner| project().join(package.folder).join(inner)));
+        let exists = folders.any(|folder| {
+            [folder.join(word), folder.join("check").join(word)]
+                .iter()
+                .any(|path| path.exists())
+        });
+        let is_a_name = !word.contains('/') && sources().iter().any(|source| source.path.ends_with(word));
+        assert!(
+            exists || is_a_name,
+            "ARCHITECTURE.md names {word}, which does not exist"
+        );
+    }
 }

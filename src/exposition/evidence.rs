@@ -3,10 +3,10 @@
 use super::durations::words;
 use super::reproduce;
 use crate::history::HistoryEntry;
-use glassbox_probe::diagnostics::experiments;
+use glassbox_probe::diagnostics::{Diagnostic, experiments};
 use glassbox_probe::probe::Finding;
 use glassbox_probe::secret::MASK;
-use glassbox_verdict::investigation::{ControlOutcome, DirectRequest, Investigation, Vantage};
+use glassbox_verdict::investigation::{ControlOutcome, DiagnosticOutcome, DirectRequest, Investigation, Vantage};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{
     Certificate, ClockSource, ClockSources, Deviations, Dialogue, Exchange, IoTimes, Reply, Report, TlsFacts,
@@ -87,18 +87,21 @@ fn target(finding: &Finding) -> Value {
 }
 
 fn investigation(investigation: &Investigation) -> Value {
-    json!({
-        "duration_seconds": seconds(investigation.took),
-        "backends": investigation.backends().iter().map(backend).collect::<Vec<_>>(),
-        "bypass": investigation.bypass().map(report),
-        "http1_retry": investigation.http1_retry().map(report),
-        "reference": investigation.reference().map(report),
-        "handshake": investigation.handshake().map(report),
-        "addresses": investigation.addresses().iter().map(|(address, asked)| json!({
-            "address": address,
-            "report": report(asked),
-        })).collect::<Vec<_>>(),
-    })
+    let mut shown = json!({ "duration_seconds": seconds(investigation.took) });
+    for result in investigation.results() {
+        shown[Diagnostic::of(result.kind).name] = match &result.outcome {
+            DiagnosticOutcome::Direct(direct) => direct.iter().map(backend).collect(),
+            DiagnosticOutcome::Edge(edge) => report(edge),
+            DiagnosticOutcome::Addresses(addresses) => {
+                let shown = addresses
+                    .iter()
+                    .map(|(address, asked)| json!({ "address": address, "report": report(asked) }));
+                shown.collect()
+            }
+            DiagnosticOutcome::NotRun(_) => continue,
+        };
+    }
+    shown
 }
 
 /// Each diagnostic as an experiment. One that did not run has no conclusion, but the budget that refused it.

@@ -1,4 +1,4 @@
-//! Checks that no modules of a package depend on each other in a circle.
+//! The dependencies between the modules of a package, and a check that none of them form a circle.
 //!
 //! The modules below one module form a graph: an edge leads from one to another if any file of the first names an item
 //! of the second. Each of these graphs must be free of cycles. A submodule may name items of the module that contains
@@ -17,12 +17,12 @@ type ModulePath = Vec<String>;
 static USES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?m)^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);").unwrap());
 
 /// Paths to other modules in the code.
-static PATHS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(?:crate|super)(?:::\w+)+").unwrap());
+static PATHS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(?:crate|super|glassbox_exporter)(?:::\w+)+").unwrap());
 
 static COMMENTS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"//.*").unwrap());
 
 /// The modules of a package.
-struct Modules(BTreeMap<ModulePath, Module>);
+pub struct Modules(BTreeMap<ModulePath, Module>);
 
 #[derive(Default)]
 struct Module {
@@ -76,7 +76,7 @@ fn used(tree: &str) -> Vec<(Vec<String>, String)> {
 }
 
 impl Modules {
-    fn of_package(folder: &str) -> Self {
+    pub fn of_package(folder: &str) -> Self {
         let package = PACKAGES.iter().find(|package| package.folder == folder).unwrap();
         let top = super::project().join(folder).join("src");
         let files = sources_of(package).into_iter();
@@ -93,7 +93,8 @@ impl Modules {
     fn target(&self, from: &[String], path: &[String]) -> Option<ModulePath> {
         let ups = path.iter().take_while(|segment| *segment == "super").count();
         let (mut module, rest) = match path.first()?.as_str() {
-            "crate" => (Vec::new(), &path[1..]),
+            // The binary is a crate of its own, which names the library.
+            "crate" | "glassbox_exporter" => (Vec::new(), &path[1..]),
             "self" => (from.to_vec(), &path[1..]),
             "super" => (from[..from.len().checked_sub(ups)?].to_vec(), &path[ups..]),
             child if self.0.contains_key(&below(from, child)) => (from.to_vec(), path),
@@ -129,6 +130,11 @@ impl Modules {
             }
         }
         edges
+    }
+
+    /// The edges between the top-level modules, each with an example.
+    pub fn top_edges(&self) -> BTreeMap<(&str, String), String> {
+        self.edges(&[])
     }
 
     /// The edges that are part of a cycle.

@@ -497,7 +497,7 @@ async fn the_response_to_an_invalid_request_shows_that_the_gateway_is_up() {
     let with = Exporter::start(&module(keys)).await.probe("m", &edge.http()).await;
     is(&with, "upstream", "upstream.invalid_response", "none");
     assert_eq!(verdict(&with).3, "exchange-broken-behind-gateway");
-    let reply = &with.evidence["investigation"]["reference"]["exchanges"][0]["reply"];
+    let reply = &with.evidence["investigation"]["reference_request"]["exchanges"][0]["reply"];
     assert_eq!(reply["status"], 400);
 }
 

@@ -47,6 +47,8 @@ pub struct Gateway {
     pub through: &'static [Signature],
     /// The product's own pages. The first matching row applies.
     pub own: &'static [ErrorPage],
+    /// Signatures of successful responses that the product built from a malformed one, and what was wrong with it.
+    pub repairs: &'static [(Signature, Reason)],
     /// Layouts of the product's own pages, independent of the status. All signatures of one list must match. The status
     /// alone determines the meaning of a page that matches only a layout.
     pub template: &'static [&'static [Signature]],
@@ -60,6 +62,7 @@ const UNMARKED: Gateway = Gateway {
     forward: false,
     own_fields: &[],
     own_texts: &[],
+    repairs: &[],
     here: &[],
     through: &[],
     own: &[],
@@ -346,23 +349,15 @@ fn has_an_applications_field(answer: &ObservedResponse<'_>) -> bool {
     fields.any(|name| answer.headers.contains_key(*name) && !of_gateway(name))
 }
 
-/// Signatures of successful responses that a gateway built from a malformed one.
-const LAUNDERED: &[(&str, Signature, Reason)] = &[
-    // The upstream response was not HTTP, or was HTTP/0.9.
-    (
-        "squid",
-        Signature::Says("x-transformed-from", "HTTP/0.9"),
-        Reason::UpstreamHttpProtocolError,
-    ),
-];
-
 /// The product that built a successful response from a malformed one, and the defect of the malformed one.
 #[must_use]
 pub fn laundered(answer: &ObservedResponse<'_>) -> Option<(&'static str, Reason)> {
-    let (product, _, reason) = LAUNDERED.iter().find(|(_, signature, _)| signature.holds(answer))?;
-    // An application may also send this field.
-    let is_here = catalogue().any(|gateway| gateway.name == *product && gateway.is_here(answer));
-    (is_here && !names_an_application(answer)).then_some((product, *reason))
+    let repaired = |gateway: &'static Gateway| {
+        let (_, reason) = gateway.repairs.iter().find(|(signature, _)| signature.holds(answer))?;
+        // An application may also send this field.
+        gateway.is_here(answer).then_some((gateway.name, *reason))
+    };
+    catalogue().find_map(repaired).filter(|_| !names_an_application(answer))
 }
 
 /// The product closest to the exporter, recognised by the signatures of all its responses. The order of the catalogue

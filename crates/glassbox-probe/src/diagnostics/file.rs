@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 /// Maximum number of additional requests for one target, of all diagnostics together.
 const BUDGET: &str = "budget";
 
-/// Keys of diagnostics that are not implemented, or that cannot be configured.
+/// Keys of diagnostics that are not implemented.
 const UNSERVED: &[&str] = &[
     "members",
     "conformance",
@@ -18,8 +18,6 @@ const UNSERVED: &[&str] = &[
     "idle_timeout_max",
     "idle_timeout_edge",
     "changes",
-    "http1_retry",
-    "handshake",
     "network_path",
     "path_mtu",
     "dns",
@@ -123,14 +121,14 @@ impl Read for DiagnosticsFile {
             let path = below(path, &key.name);
             let name = key.name.as_str();
             let is_null = matches!(value.kind, NodeKind::Nothing);
-            if UNSERVED.contains(&name) {
-                keys::refuse_unserved(key.location, value, &path)?;
-            } else if name == BUDGET {
+            if name == BUDGET {
                 file.budget = if is_null { None } else { Some(Read::read(value, &path)?) };
             } else if let Some((row, values)) = configurable().find(|(row, _)| row.name == name) {
                 if !is_null {
                     file.when.push((row.kind, values.read(value, &path)?));
                 }
+            } else if UNSERVED.contains(&name) || DIAGNOSTICS.iter().any(|row| row.name == name) {
+                keys::refuse_unserved(key.location, value, &path)?;
             } else {
                 return Err(keys::unknown(key, &path, &Self::keys()));
             }
@@ -172,5 +170,17 @@ const fn name(when: When) -> &'static str {
         When::Never => "never",
         When::Always => "always",
         When::OnFailure | When::Every(_) => "on_failure",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DIAGNOSTICS, UNSERVED};
+
+    #[test]
+    fn a_key_that_is_not_implemented_has_no_diagnostic() {
+        for key in UNSERVED {
+            assert!(DIAGNOSTICS.iter().all(|row| row.name != *key), "{key}");
+        }
     }
 }

@@ -20,6 +20,8 @@ pub(super) const ROWS: &[Gateway] = &[
         known: Measured("Squid 5.7"),
         forward: true,
         own_fields: &[Has("x-squid-error")],
+        // The upstream response was not HTTP, or was HTTP/0.9.
+        repairs: &[(Says("x-transformed-from", "HTTP/0.9"), Protocol)],
         here: &[Begins("server", "squid"), Says("via", "(squid")],
         own: &[
             // A deny rule may return any page (`deny_info`), but always with this status.
