@@ -49,6 +49,7 @@ lint: deps
 	cargo clippy --locked $(FEATURES) --test compare --test reliability -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked $(FEATURES) --no-deps
 	$(MAKE) licences
+	cargo package --workspace --locked --no-verify --allow-dirty --quiet
 	promtool check config examples/prometheus.yml
 	promtool check config examples/places/prometheus.yml
 	promtool check rules examples/rules/*.rules.yml examples/places/*.rules.yml

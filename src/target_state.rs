@@ -186,11 +186,9 @@ impl TargetState {
             }
         }
         // Only a rule that identifies the edge reveals its product. Other rules may identify the product of a backend.
-        let of_edge = |verdict: &&Verdict| {
-            verdict.answered_by != "unknown" && !verdict.masked && verdict.rule.identifies_the_edge()
-        };
-        if let Some(verdict) = verdict.filter(of_edge) {
-            self.baseline.learn_product(verdict.answered_by);
+        let of_edge = |verdict: &&Verdict| !verdict.masked && verdict.rule.identifies_the_edge();
+        if let Some(product) = verdict.filter(of_edge).and_then(|verdict| verdict.answered_by) {
+            self.baseline.learn_product(product);
         }
     }
 

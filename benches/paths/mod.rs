@@ -12,7 +12,6 @@ use glassbox_probe::probe::{Finding, Probe};
 use glassbox_probe::probers::ProbeRequest;
 use glassbox_probe::target::Target;
 use glassbox_verdict::attribution::{Facts, attribute};
-use glassbox_verdict::baseline::Baseline;
 use glassbox_verdict::gateways::{ObservedResponse, recognise};
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -147,13 +146,8 @@ impl Scene {
     }
 
     fn judge(&self) {
-        let verdict = attribute(&Facts {
-            edge: &self.broken.report,
-            diagnostics: None,
-            baseline: &Baseline::default(),
-            vantage: None,
-        });
-        assert_eq!(black_box(verdict).unwrap().answered_by, "nginx");
+        let verdict = attribute(&Facts::new(&self.broken.report));
+        assert_eq!(black_box(verdict).unwrap().answered_by, Some("nginx"));
     }
 
     fn recognise(&self) {

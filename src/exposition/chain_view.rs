@@ -179,9 +179,7 @@ fn note(finding: &Finding, link: Link) -> Option<String> {
 
 fn edge(finding: &Finding, exchange: &Exchange) -> String {
     let verdict = finding.verdict.as_ref();
-    let who = verdict
-        .map(|verdict| verdict.answered_by)
-        .filter(|who| *who != "unknown");
+    let who = verdict.and_then(|verdict| verdict.answered_by);
     let status = exchange
         .reply
         .as_ref()

@@ -6,7 +6,7 @@ use crate::history::HistoryEntry;
 use glassbox_probe::diagnostics::{Diagnostic, experiments};
 use glassbox_probe::probe::Finding;
 use glassbox_probe::secret::MASK;
-use glassbox_verdict::investigation::{ControlOutcome, DiagnosticOutcome, DirectRequest, Investigation, Vantage};
+use glassbox_verdict::investigation::{DiagnosticOutcome, DirectRequest, Investigation, Vantage};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{
     Certificate, ClockSource, ClockSources, Deviations, Dialogue, Exchange, IoTimes, Reply, Report, TlsFacts,
@@ -145,12 +145,7 @@ fn vantage(vantage: &Vantage) -> Value {
         "stale": vantage.stale,
         "asked": vantage.controls.iter().map(|control| json!({
             "what": control.what,
-            "outcome": match control.outcome {
-                ControlOutcome::Answered => "answered",
-                ControlOutcome::NoName => "not resolved",
-                ControlOutcome::NoConnection => "not connected",
-                ControlOutcome::NotAsked => "not asked",
-            },
+            "outcome": control.outcome.as_str(),
             "detail": control.detail,
         })).collect::<Vec<_>>(),
     })
@@ -163,7 +158,7 @@ fn verdict(verdict: &Verdict) -> Value {
         "reasons": verdict.reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
         "phase": verdict.stage.phase(),
         "side": verdict.side.map(Side::as_str),
-        "answered_by": verdict.answered_by,
+        "answered_by": verdict.answered_by_label(),
         "certainty": verdict.certainty.as_str(),
         "rule": verdict.rule.as_str(),
         "masked": verdict.masked,

@@ -151,9 +151,9 @@ fn reasons(verdict: &Verdict) -> Markup {
                 @if verdict.link == Link::Unknown { "not decided" } @else { (verdict.certainty.as_str()) }
                 ", by the rule " code { (verdict.rule.as_str()) }
             }
-            @if verdict.answered_by != "unknown" {
+            @if let Some(product) = verdict.answered_by {
                 dt { "Answered by" }
-                dd { (verdict.answered_by) }
+                dd { (product) }
             }
             @if let Some(side) = verdict.side {
                 dt { "Side" }

@@ -57,7 +57,7 @@ fn failure(verdict: &Verdict, page: &mut MetricPage) {
     page.push(
         &FAILURE_INFO,
         [
-            ("answered_by", verdict.answered_by.into()),
+            ("answered_by", verdict.answered_by_label().into()),
             ("certainty", verdict.certainty.as_str().into()),
             ("link", verdict.link.as_str().into()),
             ("phase", verdict.stage.phase().into()),

@@ -82,14 +82,13 @@ fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration)
 /// The controls, if the module configures any.
 fn controls(out: &mut String, finding: &Finding) {
     for control in finding.vantage.iter().flat_map(|vantage| &vantage.controls) {
-        let (style, word) = match control.outcome {
-            ControlOutcome::Answered => (GOOD, "answered"),
-            ControlOutcome::NoName => (BAD, "not resolved"),
-            ControlOutcome::NoConnection => (BAD, "not connected"),
-            ControlOutcome::NotAsked => (FAINT, "not asked"),
+        let style = match control.outcome {
+            ControlOutcome::Answered => GOOD,
+            ControlOutcome::NoName | ControlOutcome::NoConnection => BAD,
+            ControlOutcome::NotAsked => FAINT,
         };
         line(out, &format!("control {}:", control.what));
-        writeln!(out, "  {}", styled(style, word)).expect("writing to a String cannot fail");
+        writeln!(out, "  {}", styled(style, control.outcome.as_str())).expect("writing to a String cannot fail");
     }
 }
 

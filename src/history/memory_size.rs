@@ -240,10 +240,9 @@ fn investigated(investigation: &Investigation) -> usize {
     let direct = |direct: &DirectRequest| {
         let DirectRequest {
             backend,
-            reachable: _,
-            held_back: _,
             report,
             handshake,
+            ..
         } = direct;
         self::backend(backend) + self::report(report) + handshake.as_ref().map_or(0, self::report)
     };

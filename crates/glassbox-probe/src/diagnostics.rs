@@ -24,7 +24,7 @@ use crate::probers::{DiagnosticsSettings, Module, ProbeRequest, Variant, When};
 use crate::secrets::Secrets;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::investigation::{
-    BudgetRefusal, DiagnosticKind, DiagnosticOutcome, DiagnosticRequest, DiagnosticResult, Investigation,
+    BudgetRefusal, DiagnosticKind, DiagnosticOutcome, DiagnosticRequest, Investigation,
 };
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
@@ -219,11 +219,11 @@ impl<'a> DiagnosticsRun<'a> {
         let started = clock::now();
         let outcomes = all(due.iter().map(|diagnostic| (diagnostic.run)(self, occasion))).await;
         let kinds = due.iter().map(|diagnostic| diagnostic.kind);
-        let results = kinds.zip(outcomes).filter_map(|(kind, outcome)| {
-            let outcome = outcome.unwrap_or_else(|refusal| Some(DiagnosticOutcome::NotRun(refusal)))?;
-            Some(DiagnosticResult { kind, outcome })
-        });
-        results.for_each(|result| begun.put(result));
+        for (kind, outcome) in kinds.zip(outcomes) {
+            if let Some(outcome) = outcome.unwrap_or_else(|refusal| Some(DiagnosticOutcome::NotRun(refusal))) {
+                begun.put(kind, outcome);
+            }
+        }
         begun.took += clock::since(started);
         begun
     }

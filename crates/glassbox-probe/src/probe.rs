@@ -90,12 +90,12 @@ impl Probe {
         // original responses.
         let masks = diagnostics_run.secrets().masks();
         conceal(masks.as_deref(), &mut report, &mut investigation, mask_texts);
-        let verdict = attribute(&Facts {
-            edge: &report,
-            diagnostics: investigation.as_deref(),
-            baseline: &previous.baseline,
-            vantage: vantage.as_deref(),
-        });
+        let verdict = attribute(
+            &Facts::new(&report)
+                .with_diagnostics(investigation.as_deref())
+                .with_baseline(&previous.baseline)
+                .with_vantage(vantage.as_deref()),
+        );
         conceal(masks.as_deref(), &mut report, &mut investigation, mask_responses);
         Ok(Finding {
             module: self.module,
@@ -119,12 +119,7 @@ impl Probe {
         let mut check = Check::new(&self.context, self.timeout);
         let _stopped = check.fail(reason, words);
         let report = check.finish();
-        let verdict = attribute(&Facts {
-            edge: &report,
-            diagnostics: None,
-            baseline: &previous.baseline,
-            vantage: None,
-        });
+        let verdict = attribute(&Facts::new(&report).with_baseline(&previous.baseline));
         Finding {
             module: self.module,
             requested: self.requested,

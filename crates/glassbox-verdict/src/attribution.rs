@@ -28,8 +28,9 @@ use case::Case;
 /// Maximum number of reasons in a verdict, most likely first. The reason in the label also covers the omitted reasons.
 const MOST_REASONS: usize = 3;
 
-/// The input of the attribution.
+/// The input of the attribution: the report of a probe, and everything else that is known.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Facts<'a> {
     /// Report of the probe itself.
     pub edge: &'a Report,
@@ -42,6 +43,36 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// Only the report of a probe.
+    #[must_use]
+    pub const fn new(edge: &'a Report) -> Self {
+        const EMPTY: &Baseline = &Baseline::EMPTY;
+        Self {
+            edge,
+            diagnostics: None,
+            baseline: EMPTY,
+            vantage: None,
+        }
+    }
+
+    /// Adds the results of the diagnostics.
+    #[must_use]
+    pub const fn with_diagnostics(self, diagnostics: Option<&'a Investigation>) -> Self {
+        Self { diagnostics, ..self }
+    }
+
+    /// Adds what is known from earlier probes of the same target.
+    #[must_use]
+    pub const fn with_baseline(self, baseline: &'a Baseline) -> Self {
+        Self { baseline, ..self }
+    }
+
+    /// Adds the results of the controls.
+    #[must_use]
+    pub const fn with_vantage(self, vantage: Option<&'a Vantage>) -> Self {
+        Self { vantage, ..self }
+    }
+
     /// The backends with a direct request, from the outside in.
     fn backends(&self) -> impl Iterator<Item = &'a DirectRequest> + use<'a> {
         self.diagnostics.into_iter().flat_map(Investigation::backends)
@@ -54,6 +85,7 @@ impl<'a> Facts<'a> {
 
 /// One row of the decision table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AttributionRule {
     /// Identifier of the rule. The evidence shows its name.
     pub id: RuleId,
@@ -88,9 +120,9 @@ impl Attribution {
         }
     }
 
-    fn answered_by(self, name: &'static str) -> Self {
+    fn answered_by(self, product: Option<&'static str>) -> Self {
         Self {
-            answered_by: Some(name),
+            answered_by: product,
             ..self
         }
     }
@@ -170,7 +202,7 @@ fn verdict(case: &Case<'_>, rule: RuleId, mut attribution: Attribution) -> Verdi
         reasons: attribution.reasons,
         side: attribution.side,
         masked: case.facts.edge.succeeded(),
-        answered_by: answered_by.unwrap_or("unknown"),
+        answered_by,
         stage: case
             .fault()
             .map_or_else(|| timings().unwrap_or(Stage::Resolve), |fault| fault.stage),

@@ -48,6 +48,16 @@ pub struct Baseline {
     gateway: Option<Box<Gateway>>,
 }
 
+impl Baseline {
+    /// Nothing is known.
+    pub const EMPTY: Self = Self {
+        always: None,
+        refused_fields: None,
+        last_request_id: None,
+        gateway: None,
+    };
+}
+
 /// Facts about a gateway. Most keys have no gateway that generates its own responses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Gateway {

@@ -26,6 +26,7 @@ use std::cell::LazyCell;
 
 /// One product.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Gateway {
     /// Name of the product, as in `answered_by`.
     pub name: &'static str,
@@ -93,6 +94,7 @@ pub enum Provenance {
 
 /// A kind of response that a product generates itself.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ErrorPage {
     /// Signatures of the page. All of them must match.
     pub signatures: &'static [Signature],
@@ -110,6 +112,7 @@ pub struct ErrorPage {
 /// How much a page proves once it is proven that the product generated it. Without this proof, a page proves nothing,
 /// because an application may return any text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SignatureWeight {
     /// The product generates the page only for this meaning.
     Sure,
@@ -178,9 +181,10 @@ pub enum Meaning {
 
 /// A response that a product generated itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OwnResponse {
     /// Name of the product.
-    pub by: &'static str,
+    pub by: Option<&'static str>,
     /// Position of the product in the chain.
     pub kind: GatewayKind,
     /// Whether the product can be the proxy that a module configures.
@@ -195,13 +199,14 @@ pub struct OwnResponse {
 
 /// Result of a lookup in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Recognised {
     /// A product generated the response, with this meaning.
     Own(OwnResponse),
     /// The product generates such responses, but other software does as well.
     Perhaps(&'static str, Meaning),
     /// A product relayed the response.
-    Through(&'static str),
+    Through(Option<&'static str>),
 }
 
 /// All products. Products with specific signatures come first, because their pages may contain a generic page of
@@ -233,7 +238,7 @@ pub fn recognise(answer: &ObservedResponse<'_>) -> Option<Recognised> {
             Recognised::Own(own) if matches!(own.meaning, Meaning::Itself(_)) => {
                 let nearer = nearest_product(answer).filter(|nearer| !std::ptr::eq(*nearer, gateway));
                 match nearer {
-                    Some(nearer) if own.kind == GatewayKind::Server => Recognised::Through(nearer.name),
+                    Some(nearer) if own.kind == GatewayKind::Server => Recognised::Through(Some(nearer.name)),
                     _ if another_is_here(gateway, answer) => Recognised::Own(OwnResponse { sure: false, ..own }),
                     _ => recognised,
                 }
@@ -257,7 +262,7 @@ fn by_its_looks(answer: &ObservedResponse<'_>) -> Option<Found> {
     let passed_on = || {
         catalogue()
             .find(|gateway| gateway.passed_on(answer))
-            .map(|gateway| (gateway, Recognised::Through(gateway.name)))
+            .map(|gateway| (gateway, Recognised::Through(Some(gateway.name))))
     };
     said(false)
         .or_else(|| catalogue().find_map(|gateway| by_its_template(gateway, answer)))
@@ -312,7 +317,7 @@ impl Gateway {
     fn made(&self, meaning: Meaning, nothing_else: bool, answer: &ObservedResponse<'_>) -> Recognised {
         let proven = self.is_proven(answer);
         Recognised::Own(OwnResponse {
-            by: self.name,
+            by: Some(self.name),
             kind: self.kind,
             forward: self.forward || self.kind == GatewayKind::Forward,
             meaning,

@@ -3,7 +3,7 @@
 //! what the failure depends on. Example: the edge returns 502, and a direct request to the backend succeeds. The
 //! fault is then between the two.
 //!
-//! `diagnostics.rs` runs these requests. This file holds only their results, one for each diagnostic, as facts without a
+//! `glassbox-probe` runs these requests. This module holds only their results, one for each diagnostic, as facts without a
 //! verdict. Attribution, evidence and metrics read them.
 
 mod vantage;
@@ -25,6 +25,7 @@ pub struct Investigation {
 
 /// The result of one diagnostic.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DiagnosticResult {
     /// The diagnostic.
     pub kind: DiagnosticKind,
@@ -32,7 +33,7 @@ pub struct DiagnosticResult {
     pub outcome: DiagnosticOutcome,
 }
 
-/// The diagnostics, in the order in which pages show their results. `diagnostics.rs` of the probe has a row for each.
+/// The diagnostics, in the order in which pages show their results. The probe has a row for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DiagnosticKind {
@@ -103,8 +104,9 @@ impl Investigation {
     }
 
     /// Adds a result, which replaces an earlier result of the same diagnostic, unless it did not run.
-    pub fn put(&mut self, result: DiagnosticResult) {
-        match self.results.binary_search_by_key(&result.kind, |known| known.kind) {
+    pub fn put(&mut self, kind: DiagnosticKind, outcome: DiagnosticOutcome) {
+        let result = DiagnosticResult { kind, outcome };
+        match self.results.binary_search_by_key(&kind, |known| known.kind) {
             Ok(_) if result.outcome.refusal().is_some() => {}
             Ok(place) => self.results[place] = result,
             Err(place) => self.results.insert(place, result),
@@ -259,6 +261,7 @@ impl<'a> DiagnosticRequest<'a> {
 
 /// A direct request to a backend.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DirectRequest {
     /// The backend.
     pub backend: Backend,
@@ -271,4 +274,18 @@ pub struct DirectRequest {
     pub report: Report,
     /// A TLS handshake on the backend's port, if it did not respond in plain text.
     pub handshake: Option<Report>,
+}
+
+impl DirectRequest {
+    /// A request that was the same as the one to the edge, to a backend that is not known to be reachable.
+    #[must_use]
+    pub const fn new(backend: Backend, report: Report) -> Self {
+        Self {
+            backend,
+            reachable: false,
+            held_back: false,
+            report,
+            handshake: None,
+        }
+    }
 }

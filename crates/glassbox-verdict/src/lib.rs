@@ -7,43 +7,52 @@
 //! # A 502 page
 //!
 //! ```
-//! use glassbox_verdict::{Baseline, Facts, Link, Reason, Reply, ReportBuilder, Stage, attribute};
-//! use std::time::Duration;
+//! use glassbox_verdict::{Facts, Link, Reason, Reply, ReportBuilder, Stage, attribute};
+//! use std::time::{Duration, UNIX_EPOCH};
 //!
 //! let page = "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center>\
 //!             <hr><center>nginx</center></body></html>";
 //! let mut reply = Reply { status: 502, body_start: page.into(), body_length: page.len() as u64, ..Reply::default() };
 //! reply.headers.insert("server", "nginx".parse()?);
 //! let report = ReportBuilder::new("http://shop.example/", Duration::from_secs(5))
+//!     .began(UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+//!     .method("GET")
+//!     .connected("203.0.113.5:80".parse()?, "192.0.2.1:50000".parse()?)
 //!     .stage(Stage::Connect, Duration::from_millis(2))
 //!     .stage(Stage::Wait, Duration::from_millis(3))
 //!     .reply(reply, Duration::from_millis(1))
 //!     .reject(Reason::HttpStatus);
-//! let facts = Facts { edge: &report, diagnostics: None, baseline: &Baseline::default(), vantage: None };
+//! let facts = Facts::new(&report);
 //! let verdict = attribute(&facts).expect("a failed probe has a verdict");
 //! assert_eq!(verdict.link, Link::Upstream);
-//! assert_eq!(verdict.answered_by, "nginx");
+//! assert_eq!(verdict.answered_by, Some("nginx"));
+//! let at = "From 192.0.2.1 at 2027-01-15T08:00:00.000Z, GET http://shop.example/";
+//! assert!(verdict.summary.starts_with(&format!("{at}: nginx (203.0.113.5:80) returned 502 in 3.0 ms")));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # A refused connection
 //!
 //! ```
-//! use glassbox_verdict::{Baseline, Facts, Link, Reason, ReportBuilder, Stage, attribute};
-//! use std::time::Duration;
+//! use glassbox_verdict::{Facts, Link, Reason, ReportBuilder, Stage, attribute};
+//! use std::time::{Duration, UNIX_EPOCH};
 //!
 //! let report = ReportBuilder::new("http://shop.example/", Duration::from_secs(5))
+//!     .began(UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+//!     .method("GET")
 //!     .fail(Stage::Connect, Duration::from_millis(2), Reason::TcpRefused);
-//! let facts = Facts { edge: &report, diagnostics: None, baseline: &Baseline::default(), vantage: None };
+//! let facts = Facts::new(&report);
 //! let verdict = attribute(&facts).expect("a failed probe has a verdict");
 //! assert_eq!((verdict.link, verdict.stage), (Link::Edge, Stage::Connect));
+//! let at = "At 2027-01-15T08:00:00.000Z, GET http://shop.example/";
+//! assert!(verdict.summary.starts_with(&format!("{at}: The connection was refused. The edge itself is at fault")));
 //! ```
 //!
 //! # A healthy response that hides a broken backend
 //!
 //! ```
 //! use glassbox_verdict::{
-//!     Backend, Baseline, DiagnosticKind, DiagnosticOutcome, DiagnosticResult, DirectRequest, Facts, Investigation, Link,
+//!     Backend, DiagnosticKind, DiagnosticOutcome, DirectRequest, Facts, Investigation, Link,
 //!     Reason, Reply, ReportBuilder, Stage, attribute,
 //! };
 //! use std::time::Duration;
@@ -54,14 +63,12 @@
 //! let refused = ReportBuilder::new("http://shop.example/", Duration::from_secs(5))
 //!     .fail(Stage::Connect, Duration::from_millis(2), Reason::TcpRefused);
 //! let backend = Backend { trusted: true, ..Backend::new("app", "10.0.0.7:80")? };
-//! let direct = DirectRequest { backend, reachable: false, held_back: false, report: refused, handshake: None };
 //! let mut diagnostics = Investigation::default();
-//! let outcome = DiagnosticOutcome::Direct(vec![direct]);
-//! diagnostics.put(DiagnosticResult { kind: DiagnosticKind::Backends, outcome });
-//! let facts =
-//!     Facts { edge: &report, diagnostics: Some(&diagnostics), baseline: &Baseline::default(), vantage: None };
+//! let direct = vec![DirectRequest::new(backend, refused)];
+//! diagnostics.put(DiagnosticKind::Backends, DiagnosticOutcome::Direct(direct));
+//! let facts = Facts::new(&report).with_diagnostics(Some(&diagnostics));
 //! let verdict = attribute(&facts).expect("the broken backend is hidden");
-//! assert!(verdict.masked);
+//! assert!(verdict.masked && verdict.summary.contains("A direct request to app (10.0.0.7:80) failed"));
 //! assert_eq!(verdict.link, Link::Upstream);
 //! assert_eq!(verdict.reason, Reason::UpstreamConnectionRefused);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -80,11 +87,12 @@
 //!
 //! # Stability
 //!
-//! The lists that grow with each version are `#[non_exhaustive]`: [`Reason`], [`reason::ReasonFamily`], [`RuleId`],
-//! [`DiagnosticKind`], [`report::Deviation`], [`report::ProtocolFacts`]. Labels of released variants do not change.
-//! [`Stage`], [`Link`], [`Side`], [`Certainty`] and [`DiagnosticOutcome`] are exhaustive: code that draws the chain or
-//! accounts for memory must handle each of them. The facts are structs with public fields and defaults; create them with
-//! [`ReportBuilder`] or with `..Default::default()`, since fields are added.
+//! What grows with each version is `#[non_exhaustive]`: the lists [`Reason`], [`reason::ReasonFamily`], [`RuleId`],
+//! [`DiagnosticKind`], [`report::Deviation`], [`report::ProtocolFacts`] and the signatures of [`gateways`], and the
+//! structs [`Facts`], [`Verdict`], [`DirectRequest`] and [`DiagnosticResult`], which have constructors. Labels of
+//! released variants do not change. [`Stage`], [`Link`], [`Side`], [`Certainty`] and [`DiagnosticOutcome`] are
+//! exhaustive: code that draws the chain or accounts for memory must handle each of them. [`ReportBuilder`] creates
+//! reports. [`Exchange`] and [`Reply`] have defaults; their fields are public, and new ones are added.
 #![forbid(unsafe_code)]
 
 pub mod attribution;
@@ -98,6 +106,7 @@ pub mod reason;
 pub mod report;
 pub mod rule_id;
 pub mod stage_log;
+#[doc(hidden)]
 pub mod utc;
 pub mod verdict;
 
@@ -105,6 +114,8 @@ pub use attribution::{Facts, attribute};
 pub use backend::Backend;
 pub use baseline::Baseline;
 pub use chain::{Link, Stage};
+pub use gateways::{catalogue, recognise};
+pub use http::HeaderMap;
 pub use investigation::{DiagnosticKind, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage};
 pub use reason::Reason;
 pub use report::{Exchange, Fault, Reply, Report, ReportBuilder};

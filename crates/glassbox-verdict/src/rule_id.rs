@@ -1,8 +1,17 @@
 //! The identifiers of the attribution rules, as shown in the evidence.
 
-/// Declares [`RuleId`] from its table: variant, name.
+/// Machine whose product a verdict names in `answered_by`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnsweringMachine {
+    /// The one at the target's address.
+    Edge,
+    /// A backend, the module's own proxy, or a machine with a page that several products generate.
+    Other,
+}
+
+/// Declares [`RuleId`] from its table: variant, name, and whose product its verdicts name.
 macro_rules! rule_ids {
-    ($($variant:ident = $name:literal,)+) => {
+    ($($variant:ident = $name:literal, $machine:ident;)+) => {
         /// A rule of the decision table (`docs/verdicts.md`). Its row in the table describes it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -17,54 +26,58 @@ macro_rules! rule_ids {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
+
+            const fn answering_machine(self) -> AnsweringMachine {
+                match self { $(Self::$variant => AnsweringMachine::$machine,)+ }
+            }
         }
     };
 }
 
 rule_ids! {
-    LocalFailure = "local-failure",
-    TokenRequestFailed = "token-request-failed",
-    ModuleProxyFailed = "module-proxy-failed",
-    ProxyCannotReachTarget = "proxy-cannot-reach-target",
-    ModuleProxyResponse = "module-proxy-response",
-    CaptivePortal = "captive-portal",
-    ResolverFailed = "resolver-failed",
-    ControlsFailed = "controls-failed",
-    ResolverNoResponse = "resolver-no-response",
-    NameNotResolved = "name-not-resolved",
-    ConnectionRefused = "connection-refused",
-    DatagramNoResponse = "datagram-no-response",
-    ConnectNoResponse = "connect-no-response",
-    TlsFailed = "tls-failed",
-    ContentAssertionFailed = "content-assertion-failed",
-    GrpcHealthStatus = "grpc-health-status",
-    WebsocketNotUpgraded = "websocket-not-upgraded",
-    RedirectLoop = "redirect-loop",
-    ResponseSlow = "response-slow",
-    BackendBroken = "backend-broken",
-    BackendFailsAlike = "backend-fails-alike",
-    ClientCertificateRequired = "client-certificate-required",
-    GatewayOwnError = "gateway-own-error",
-    GatewayRelayedResponse = "gateway-relayed-response",
-    BaselineHeadersPresent = "baseline-headers-present",
-    BackendHealthy = "backend-healthy",
-    GatewayUpstreamError = "gateway-upstream-error",
-    PlaintextToTlsPort = "plaintext-to-tls-port",
-    ExchangeBrokenBehindGateway = "exchange-broken-behind-gateway",
-    ExchangeBrokenAtEdge = "exchange-broken-at-edge",
-    MatchesReferenceErrorPage = "matches-reference-error-page",
-    NotAGatewayPage = "not-a-gateway-page",
-    GenericErrorPage = "generic-error-page",
-    BaselineHeadersMissing = "baseline-headers-missing",
-    CustomErrorPage = "custom-error-page",
-    BareErrorPage = "bare-error-page",
-    Undecided = "undecided",
-    SuccessFromCaptivePortal = "success-from-captive-portal",
-    SuccessWithBrokenBackend = "success-with-broken-backend",
-    RepairedUpstreamResponse = "repaired-upstream-response",
-    SuccessWithExcessBody = "success-with-excess-body",
-    SuccessWithLargeHeader = "success-with-large-header",
-    SuccessWithEmptyBody = "success-with-empty-body",
+    LocalFailure = "local-failure", Edge;
+    TokenRequestFailed = "token-request-failed", Edge;
+    ModuleProxyFailed = "module-proxy-failed", Other;
+    ProxyCannotReachTarget = "proxy-cannot-reach-target", Other;
+    ModuleProxyResponse = "module-proxy-response", Other;
+    CaptivePortal = "captive-portal", Edge;
+    ResolverFailed = "resolver-failed", Edge;
+    ControlsFailed = "controls-failed", Edge;
+    ResolverNoResponse = "resolver-no-response", Edge;
+    NameNotResolved = "name-not-resolved", Edge;
+    ConnectionRefused = "connection-refused", Edge;
+    DatagramNoResponse = "datagram-no-response", Edge;
+    ConnectNoResponse = "connect-no-response", Edge;
+    TlsFailed = "tls-failed", Edge;
+    ContentAssertionFailed = "content-assertion-failed", Edge;
+    GrpcHealthStatus = "grpc-health-status", Edge;
+    WebsocketNotUpgraded = "websocket-not-upgraded", Edge;
+    RedirectLoop = "redirect-loop", Edge;
+    ResponseSlow = "response-slow", Edge;
+    BackendBroken = "backend-broken", Other;
+    BackendFailsAlike = "backend-fails-alike", Other;
+    ClientCertificateRequired = "client-certificate-required", Edge;
+    GatewayOwnError = "gateway-own-error", Edge;
+    GatewayRelayedResponse = "gateway-relayed-response", Edge;
+    BaselineHeadersPresent = "baseline-headers-present", Edge;
+    BackendHealthy = "backend-healthy", Other;
+    GatewayUpstreamError = "gateway-upstream-error", Edge;
+    PlaintextToTlsPort = "plaintext-to-tls-port", Edge;
+    ExchangeBrokenBehindGateway = "exchange-broken-behind-gateway", Edge;
+    ExchangeBrokenAtEdge = "exchange-broken-at-edge", Edge;
+    MatchesReferenceErrorPage = "matches-reference-error-page", Edge;
+    NotAGatewayPage = "not-a-gateway-page", Edge;
+    GenericErrorPage = "generic-error-page", Other;
+    BaselineHeadersMissing = "baseline-headers-missing", Edge;
+    CustomErrorPage = "custom-error-page", Edge;
+    BareErrorPage = "bare-error-page", Edge;
+    Undecided = "undecided", Edge;
+    SuccessFromCaptivePortal = "success-from-captive-portal", Edge;
+    SuccessWithBrokenBackend = "success-with-broken-backend", Other;
+    RepairedUpstreamResponse = "repaired-upstream-response", Edge;
+    SuccessWithExcessBody = "success-with-excess-body", Edge;
+    SuccessWithLargeHeader = "success-with-large-header", Edge;
+    SuccessWithEmptyBody = "success-with-empty-body", Edge;
 }
 
 impl RuleId {
@@ -74,20 +87,9 @@ impl RuleId {
         matches!(self, Self::GatewayOwnError | Self::GatewayUpstreamError)
     }
 
-    /// Whether the product that a verdict names by this rule is the one at the target's address. Other rules name a
-    /// backend or the module's own proxy, or a page that several products generate.
+    /// Whether the product that a verdict names by this rule is the one at the target's address.
     #[must_use]
     pub const fn identifies_the_edge(self) -> bool {
-        !matches!(
-            self,
-            Self::BackendBroken
-                | Self::BackendFailsAlike
-                | Self::BackendHealthy
-                | Self::SuccessWithBrokenBackend
-                | Self::ModuleProxyFailed
-                | Self::ProxyCannotReachTarget
-                | Self::ModuleProxyResponse
-                | Self::GenericErrorPage
-        )
+        matches!(self.answering_machine(), AnsweringMachine::Edge)
     }
 }

@@ -46,6 +46,7 @@ impl Side {
 
 /// The verdict on a failed probe, or on a successful response that hides a broken link.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// The link of the chain that broke.
     pub link: Link,
@@ -57,8 +58,8 @@ pub struct Verdict {
     pub side: Option<Side>,
     /// Whether the probe succeeded and its response hides the fault.
     pub masked: bool,
-    /// Product that responded: a name from the gateway catalogue, or `unknown`. Never a header value.
-    pub answered_by: &'static str,
+    /// Product that responded: a name from the gateway catalogue, never a header value. `None` if it is unknown.
+    pub answered_by: Option<&'static str>,
     /// Stage in which the fault appeared.
     pub stage: Stage,
     /// Certainty of the verdict.
@@ -67,4 +68,15 @@ pub struct Verdict {
     pub rule: RuleId,
     /// Summary in plain text that can be forwarded.
     pub summary: String,
+}
+
+impl Verdict {
+    /// The value of the `answered_by` label: the product, or `unknown`.
+    #[must_use]
+    pub const fn answered_by_label(&self) -> &'static str {
+        match self.answered_by {
+            Some(product) => product,
+            None => "unknown",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use crate::exposition::durations::words;
 use crate::exposition::evidence::{first_bytes, notes, shown_value};
 use glassbox_probe::probe::Finding;
-use glassbox_verdict::investigation::{ControlOutcome, Vantage};
+use glassbox_verdict::investigation::Vantage;
 use glassbox_verdict::report::{
     Certificate, ClockSource, Deviations, Dialogue, Exchange, Reply, TlsFacts, TlsInspection,
 };
@@ -129,12 +129,7 @@ fn controls(vantage: &Vantage) -> Markup {
                 @for control in &vantage.controls {
                     li {
                         bdi { (control.what) } ": "
-                        @match control.outcome {
-                            ControlOutcome::Answered => "answered",
-                            ControlOutcome::NoName => "not resolved",
-                            ControlOutcome::NoConnection => "not connected",
-                            ControlOutcome::NotAsked => "not asked",
-                        }
+                        (control.outcome.as_str())
                         @if !control.detail.is_empty() { ". " bdi { (control.detail) } }
                     }
                 }

@@ -59,11 +59,9 @@ async fn ask_backend(run: &DiagnosticsRun<'_>, permitted: Permitted, backend: &B
     } else {
         None
     };
-    Some(DirectRequest {
-        backend: backend.clone(),
-        reachable: backend.reachable || run.previous.answered.contains(&backend.place()),
-        held_back: !backend.trusted && run.module.prober.has_module_fields(run.requested),
-        report,
-        handshake,
-    })
+    let mut direct = DirectRequest::new(backend.clone(), report);
+    direct.reachable = backend.reachable || run.previous.answered.contains(&backend.place());
+    direct.held_back = !backend.trusted && run.module.prober.has_module_fields(run.requested);
+    direct.handshake = handshake;
+    Some(direct)
 }

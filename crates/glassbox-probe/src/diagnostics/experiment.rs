@@ -72,9 +72,7 @@ mod tests {
     use crate::check::{Check, ProbeContext};
     use glassbox_verdict::backend::Backend;
     use glassbox_verdict::investigation::BudgetRefusal;
-    use glassbox_verdict::investigation::{
-        DiagnosticKind, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation,
-    };
+    use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticOutcome, DirectRequest, Investigation};
     use glassbox_verdict::reason::Reason;
     use glassbox_verdict::report::Report;
     use std::time::Duration;
@@ -89,7 +87,7 @@ mod tests {
 
     fn one(edge: &Report, kind: DiagnosticKind, outcome: DiagnosticOutcome) -> Experiment {
         let mut investigation = Investigation::default();
-        investigation.put(DiagnosticResult { kind, outcome });
+        investigation.put(kind, outcome);
         experiments(edge, &investigation).remove(0)
     }
 
@@ -145,13 +143,9 @@ mod tests {
         let mut late = report(Some(Reason::HttpTimedOutWaiting));
         late.fault.as_mut().unwrap().at_deadline = true;
         let direct = |report: &Report, handshake: Option<&Report>| {
-            DiagnosticOutcome::Direct(vec![DirectRequest {
-                backend: Backend::new("app", "192.0.2.1:80").unwrap(),
-                reachable: false,
-                held_back: false,
-                report: report.clone(),
-                handshake: handshake.cloned(),
-            }])
+            let mut direct = DirectRequest::new(Backend::new("app", "192.0.2.1:80").unwrap(), report.clone());
+            direct.handshake = handshake.cloned();
+            DiagnosticOutcome::Direct(vec![direct])
         };
         let good = report(None);
         let edge_of = |report: &Report| DiagnosticOutcome::Edge(Box::new(report.clone()));
@@ -174,7 +168,7 @@ mod tests {
             ),
         ] {
             let mut investigation = Investigation::default();
-            investigation.put(DiagnosticResult { kind, outcome });
+            investigation.put(kind, outcome);
             assert_eq!(investigation.has_timeouts(), has_timeouts, "{kind:?}");
         }
     }
@@ -185,7 +179,7 @@ mod tests {
         let ran = || DiagnosticOutcome::Edge(Box::new(report(None)));
         let not_run = || DiagnosticOutcome::NotRun(BudgetRefusal::Process);
         for (outcome, any_ran) in [(not_run(), false), (ran(), true), (not_run(), true)] {
-            investigation.put(DiagnosticResult { kind, outcome });
+            investigation.put(kind, outcome);
             assert_eq!(investigation.any_ran(), any_ran);
             assert_eq!(investigation.any_refused(), !any_ran);
         }

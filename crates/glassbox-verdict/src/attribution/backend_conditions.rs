@@ -5,7 +5,7 @@ use super::asked_backend::was_cut_short;
 use super::case::{AskedBackend, BackendState, Case, of_upstream, with_a_healthy_backend, with_answer};
 use super::{Attribution, MOST_REASONS, heuristics};
 use crate::chain::Link;
-use crate::gateways::{Meaning, Recognised, head_limit, nearest, own_reason};
+use crate::gateways::{Meaning, OwnResponse, Recognised, head_limit, nearest, own_reason};
 use crate::reason::{Reason, ReasonFamily};
 use crate::report::{Reply, Report};
 use crate::verdict::{Certainty, Side};
@@ -170,12 +170,8 @@ pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
             Attribution::any_of(Link::Upstream, certainty, reasons).side(Side::Origin)
         }
     };
-    let by = match backend.recognised {
-        Some(Recognised::Own(own)) => Some(own.by),
-        _ => None,
-    };
-    Some(match (of_upstream(backend.recognised), by) {
-        (Some((reasons, sure)), Some(by)) => {
+    Some(match (of_upstream(backend.recognised), backend.recognised) {
+        (Some((reasons, sure)), Some(Recognised::Own(OwnResponse { by, .. }))) => {
             let certainty = if sure && relays(case, reply) { Certain } else { Likely };
             behind(reasons, certainty).answered_by(by)
         }
@@ -229,7 +225,7 @@ fn stranger_answers_alike(case: &Case<'_>) -> Option<Attribution> {
 /// Header size, in bytes, that the gateway certainly accepts.
 fn room_for_a_head(case: &Case<'_>) -> usize {
     let product = match case.recognised {
-        Some(Recognised::Own(own)) => Some(own.by),
+        Some(Recognised::Own(own)) => own.by,
         _ => None,
     };
     product.and_then(head_limit).unwrap_or(heuristics::LARGE_HEAD)

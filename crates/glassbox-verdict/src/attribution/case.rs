@@ -71,7 +71,7 @@ impl<'a> Case<'a> {
         let by_reference = || {
             let exchange = reference.filter(|_| self.edge_lives)?.last_exchange()?;
             with_answer(exchange, |answer| match recognise(answer) {
-                Some(Recognised::Own(own)) => Some(own.by),
+                Some(Recognised::Own(own)) => own.by,
                 _ => nearest(answer),
             })
         };

@@ -39,7 +39,7 @@ pub const MASKS: &[AttributionRule] = &[
             let wrapped = heuristics::wraps_another_protocol(exchange)
                 .then(|| Attribution::on(Link::Upstream, Likely, Reason::UpstreamHttpProtocolError));
             let says = with_answer(exchange, laundered);
-            says.map(|(name, reason)| Attribution::on(Link::Upstream, Certain, reason).answered_by(name))
+            says.map(|(name, reason)| Attribution::on(Link::Upstream, Certain, reason).answered_by(Some(name)))
                 .or(wrapped)
         },
     },

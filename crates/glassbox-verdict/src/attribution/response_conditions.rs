@@ -28,10 +28,10 @@ pub(super) fn gateway_own_error(case: &Case<'_>) -> Option<Attribution> {
 
 /// Whether the product may be behind the edge: a backend shows the same product or returns the same response to a
 /// direct request.
-fn stands_behind(case: &Case<'_>, product: &str) -> bool {
+fn stands_behind(case: &Case<'_>, product: Option<&str>) -> bool {
     case.backends.iter().any(|backend| {
         let exchange = backend.direct.report.last_exchange();
-        let shows = exchange.is_some_and(|exchange| with_answer(exchange, nearest) == Some(product));
+        let shows = exchange.is_some_and(|exchange| with_answer(exchange, nearest) == product);
         let alike = backend.direct.report.final_reply().zip(case.refused());
         shows || alike.is_some_and(|(reply, edge)| heuristics::same_answer(edge, reply))
     })
@@ -65,7 +65,7 @@ pub(super) fn generic_error_page(case: &Case<'_>) -> Option<Attribution> {
         Meaning::Itself(reason) => Attribution::on(Link::Edge, Likely, reason),
         Meaning::Origin => Attribution::on(Link::Origin, Likely, Reason::OriginStatus),
     };
-    Some(attribution.answered_by(name))
+    Some(attribution.answered_by(Some(name)))
 }
 
 pub(super) fn plaintext_to_tls_port(case: &Case<'_>) -> Option<Attribution> {

@@ -15,15 +15,13 @@ use super::{Facts, MASKS, RULES, attribute};
 use crate::backend::Backend;
 use crate::baseline::Baseline;
 use crate::chain::{Link, Stage};
-use crate::investigation::{
-    DiagnosticKind, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage,
-};
+use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DirectRequest, Investigation, Vantage};
 use crate::reason::Reason;
-use crate::report::{Exchange, Fault, Reply, Report};
+use crate::report::{AnsweredReport, Reply, Report, ReportBuilder};
 use crate::rule_id::RuleId;
 use crate::stage_log::StageLog;
 use crate::verdict::Verdict;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Input of an attribution, with builder methods.
 #[derive(Clone, Debug)]
@@ -47,7 +45,7 @@ struct WorldDiagnostics {
 impl WorldDiagnostics {
     fn investigation(&self) -> Investigation {
         let mut investigation = Investigation::default();
-        let mut put = |kind, outcome| investigation.put(DiagnosticResult { kind, outcome });
+        let mut put = |kind, outcome| investigation.put(kind, outcome);
         if !self.backends.is_empty() {
             put(
                 DiagnosticKind::Backends,
@@ -105,12 +103,9 @@ impl World {
     }
 
     fn try_judge(&self) -> Option<Verdict> {
-        attribute(&Facts {
-            edge: &self.edge,
-            diagnostics: Some(&self.diagnostics.investigation()),
-            baseline: &self.baseline,
-            vantage: self.vantage.as_ref(),
-        })
+        let diagnostics = self.diagnostics.investigation();
+        let facts = Facts::new(&self.edge).with_diagnostics(Some(&diagnostics));
+        attribute(&facts.with_baseline(&self.baseline).with_vantage(self.vantage.as_ref()))
     }
 
     #[track_caller]
@@ -127,25 +122,7 @@ impl World {
 }
 
 fn stopped(stage: Stage, reason: Reason) -> Report {
-    let mut stage_log = StageLog::default();
-    stage_log
-        .begin(stage, Duration::ZERO)
-        .fail(Duration::from_millis(3), reason);
-    Report {
-        began: SystemTime::UNIX_EPOCH,
-        took: Duration::from_millis(3),
-        timeout: Duration::from_secs(1),
-        exchanges: vec![Exchange {
-            stage_log,
-            ..Exchange::default()
-        }],
-        fault: Some(Fault {
-            stage,
-            reason,
-            detail: String::new(),
-            at_deadline: false,
-        }),
-    }
+    ReportBuilder::new("", Duration::from_secs(1)).fail(stage, Duration::from_millis(3), reason)
 }
 
 fn reply(status: u16, body: &str, headers: &[(&'static str, &'static str)]) -> Reply {
@@ -162,17 +139,18 @@ fn reply(status: u16, body: &str, headers: &[(&'static str, &'static str)]) -> R
     }
 }
 
+fn answered(status: u16, body: &str, headers: &[(&'static str, &'static str)]) -> AnsweredReport {
+    let report = ReportBuilder::new("", Duration::from_secs(1));
+    report.reply(reply(status, body, headers), Duration::from_millis(3))
+}
+
 /// A report with a rejected status.
 fn refused(status: u16, body: &str, headers: &[(&'static str, &'static str)]) -> Report {
-    let mut report = stopped(Stage::Receive, Reason::HttpStatus);
-    report.exchanges[0].reply = Some(reply(status, body, headers));
-    report
+    answered(status, body, headers).reject(Reason::HttpStatus)
 }
 
 fn good(body: &str, headers: &[(&'static str, &'static str)]) -> Report {
-    let mut report = refused(200, body, headers);
-    report.fault = None;
-    report
+    answered(200, body, headers).accept()
 }
 
 /// The same report with this time to the first byte, in milliseconds.

@@ -46,7 +46,7 @@ pub fn can_mean(recognised: Recognised, answer: &ObservedResponse<'_>) -> Vec<Re
         return Vec::new();
     };
     let mut reasons = of_upstream(own.meaning).to_vec();
-    let gateway = catalogue().find(|gateway| gateway.name == own.by);
+    let gateway = catalogue().find(|gateway| Some(gateway.name) == own.by);
     if let Some((gateway, row)) = gateway.and_then(|gateway| Some((gateway, row_of(gateway, answer)?))) {
         let alike = gateway.own.iter().filter(|other| other.says_the_same_as(row));
         reasons.extend(alike.flat_map(|other| of_upstream(other.meaning)));

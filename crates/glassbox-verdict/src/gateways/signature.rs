@@ -27,6 +27,7 @@ pub struct ObservedResponse<'a> {
 
 /// A response property. Strings are compared case-insensitively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Signature {
     /// The status is one of these.
     Status(&'static [u16]),

@@ -132,7 +132,7 @@ const DETAILS: &[(&str, Reason)] = &[
 
 /// Parses both fields, in the header and in the trailers.
 pub(super) fn read(answer: &ObservedResponse<'_>) -> Option<Recognised> {
-    let who = nearest(answer).unwrap_or("unknown");
+    let who = nearest(answer);
     let members = members(answer, "proxy-status");
     // The first member is closest to the origin. Its error causes the errors of the members that follow.
     let error = members
@@ -319,7 +319,7 @@ mod tests {
         };
         assert_eq!(
             (denied.by, denied.meaning),
-            ("unknown", Meaning::Itself(Reason::EdgeInternalError)),
+            (None, Meaning::Itself(Reason::EdgeInternalError)),
             "the status is 502"
         );
         assert!(denied.sure);
@@ -343,7 +343,7 @@ mod tests {
             ("proxy-status", "edge; received-status=502"),
             ("cache-status", "\"Netlify Edge\"; fwd=miss; fwd-status=502; stored"),
         ] {
-            assert_eq!(said(field, value), Some(Recognised::Through("unknown")), "{value}");
+            assert_eq!(said(field, value), Some(Recognised::Through(None)), "{value}");
         }
         assert_eq!(said("cache-status", "edge; fwd=miss; fwd-status=200"), None);
     }

@@ -74,9 +74,11 @@ fn captures() -> Vec<Capture> {
 fn words(recognised: Option<Recognised>) -> String {
     match recognised {
         None => "none".to_owned(),
-        Some(Recognised::Through(name)) => format!("through {name}"),
+        Some(Recognised::Through(name)) => format!("through {}", name.unwrap_or("unknown")),
         Some(Recognised::Perhaps(by, meaning)) => format!("perhaps {by} {}", meaning_shown(meaning)),
-        Some(Recognised::Own(OwnResponse { by, meaning, .. })) => format!("own {by} {}", meaning_shown(meaning)),
+        Some(Recognised::Own(OwnResponse { by, meaning, .. })) => {
+            format!("own {} {}", by.unwrap_or("unknown"), meaning_shown(meaning))
+        }
     }
 }
 

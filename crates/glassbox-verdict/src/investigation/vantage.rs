@@ -65,6 +65,19 @@ pub enum ControlOutcome {
     NotAsked,
 }
 
+impl ControlOutcome {
+    /// The words in the evidence.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::NoName => "not resolved",
+            Self::NoConnection => "not connected",
+            Self::NotAsked => "not asked",
+        }
+    }
+}
+
 impl Control {
     fn failed_in_silence(&self) -> bool {
         self.outcome != ControlOutcome::Answered && !self.got_response && self.has_answered

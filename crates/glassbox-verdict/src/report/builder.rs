@@ -1,33 +1,66 @@
-//! Builds the report of one exchange.
+//! Builds a report.
 
-use super::{Exchange, Fault, Reply, Report};
+use super::{Exchange, Fault, Reply, Report, TlsFacts};
 use crate::chain::Stage;
 use crate::reason::Reason;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// Builds a report of one exchange, stage by stage. Only the end of an exchange creates a [`Report`]: a failed stage
-/// ([`ReportBuilder::fail`]), or a response ([`ReportBuilder::reply`]) that is accepted or rejected. The order of the
-/// stages is not checked.
+/// Builds a report, stage by stage. Only the end of an exchange creates a [`Report`]: a failed stage
+/// ([`ReportBuilder::fail`], [`ReportBuilder::time_out`]), or a response ([`ReportBuilder::reply`]) that is accepted or
+/// rejected. The order of the stages is not checked.
+///
+/// The rules read more than the response: the duration of [`Stage::Wait`] distinguishes a timeout from a refusal, and the
+/// addresses ([`ReportBuilder::connected`]) show that the observer can reach a machine. Facts without a method here are
+/// public fields of the report.
 #[derive(Clone, Debug)]
 pub struct ReportBuilder {
+    began: SystemTime,
     timeout: Duration,
     elapsed: Duration,
+    earlier: Vec<Exchange>,
     exchange: Exchange,
 }
 
 impl ReportBuilder {
-    /// An exchange with this URL, and the maximum duration of its probe.
+    /// An exchange with this URL, and the maximum duration of its probe. The schemes `https`, `tls` and `wss` use TLS.
     #[must_use]
     pub fn new(url: &str, timeout: Duration) -> Self {
-        let exchange = Exchange {
-            url: url.to_owned(),
-            ..Exchange::default()
-        };
         Self {
+            began: SystemTime::UNIX_EPOCH,
             timeout,
             elapsed: Duration::ZERO,
-            exchange,
+            earlier: Vec::new(),
+            exchange: exchange(url),
         }
+    }
+
+    /// Sets the time of the start, which the summary shows. The default is 1970.
+    #[must_use]
+    pub fn began(self, began: SystemTime) -> Self {
+        Self { began, ..self }
+    }
+
+    /// Sets the method of the request.
+    #[must_use]
+    pub fn method(mut self, method: &str) -> Self {
+        self.exchange.method = Some(method.to_owned());
+        self
+    }
+
+    /// Sets the addresses of the connection: the remote one and the local one.
+    #[must_use]
+    pub fn connected(mut self, peer: SocketAddr, local: SocketAddr) -> Self {
+        self.exchange.peer = Some(peer);
+        self.exchange.local = Some(local);
+        self
+    }
+
+    /// Sets the facts of the TLS handshake.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsFacts) -> Self {
+        self.exchange.tls = Some(tls);
+        self
     }
 
     /// Adds a stage that finished after this duration.
@@ -39,13 +72,24 @@ impl ReportBuilder {
         self
     }
 
+    /// Ends the exchange with a redirect, and begins the next one with this URL.
+    #[must_use]
+    pub fn redirect(mut self, reply: Reply, url: &str) -> Self {
+        self.exchange.reply = Some(reply);
+        self.earlier.push(std::mem::replace(&mut self.exchange, exchange(url)));
+        self
+    }
+
     /// Ends the exchange with a stage that failed after this duration.
     #[must_use]
-    pub fn fail(mut self, stage: Stage, took: Duration, reason: Reason) -> Report {
-        let running = self.exchange.stage_log.begin(stage, self.elapsed);
-        self.elapsed += took;
-        running.fail(self.elapsed, reason);
-        self.end(Some((stage, reason)))
+    pub fn fail(self, stage: Stage, took: Duration, reason: Reason) -> Report {
+        self.stop(stage, took, reason, false)
+    }
+
+    /// Ends the exchange with a stage that the deadline of the probe ended after this duration.
+    #[must_use]
+    pub fn time_out(self, stage: Stage, took: Duration, reason: Reason) -> Report {
+        self.stop(stage, took, reason, true)
     }
 
     /// Ends the exchange with a response, which took this duration to read.
@@ -55,18 +99,27 @@ impl ReportBuilder {
         AnsweredReport(self, took)
     }
 
-    fn end(self, fault: Option<(Stage, Reason)>) -> Report {
+    fn stop(mut self, stage: Stage, took: Duration, reason: Reason, at_deadline: bool) -> Report {
+        let running = self.exchange.stage_log.begin(stage, self.elapsed);
+        self.elapsed += took;
+        running.fail(self.elapsed, reason);
+        self.end(Some(Fault {
+            stage,
+            reason,
+            detail: sentence(reason),
+            at_deadline,
+        }))
+    }
+
+    fn end(self, fault: Option<Fault>) -> Report {
+        let mut exchanges = self.earlier;
+        exchanges.push(self.exchange);
         Report {
-            began: SystemTime::UNIX_EPOCH,
+            began: self.began,
             took: self.elapsed,
             timeout: self.timeout,
-            exchanges: vec![self.exchange],
-            fault: fault.map(|(stage, reason)| Fault {
-                stage,
-                reason,
-                detail: String::new(),
-                at_deadline: false,
-            }),
+            exchanges,
+            fault,
         }
     }
 }
@@ -87,4 +140,24 @@ impl AnsweredReport {
     pub fn reject(self, reason: Reason) -> Report {
         self.0.fail(Stage::Receive, self.1, reason)
     }
+}
+
+fn exchange(url: &str) -> Exchange {
+    let scheme = url.split(':').next().unwrap_or_default();
+    Exchange {
+        url: url.to_owned(),
+        wants_tls: matches!(scheme, "https" | "tls" | "wss"),
+        ..Exchange::default()
+    }
+}
+
+/// The meaning of a reason, as a sentence.
+fn sentence(reason: Reason) -> String {
+    let meaning = reason.meaning();
+    let first = meaning.chars().next().map(|letter| letter.to_ascii_uppercase());
+    format!(
+        "{}{}.",
+        first.map(String::from).unwrap_or_default(),
+        meaning.get(1..).unwrap_or_default()
+    )
 }

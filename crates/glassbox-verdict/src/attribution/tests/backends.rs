@@ -65,7 +65,7 @@ fn backend_fails_alike() {
     let verdict = chain
         .clone()
         .says(RuleId::BackendFailsAlike, Link::Upstream, Reason::UpstreamFailed);
-    assert_eq!((verdict.side, verdict.answered_by), (Some(Side::Origin), "nginx"));
+    assert_eq!((verdict.side, verdict.answered_by), (Some(Side::Origin), Some("nginx")));
     // The backend of the second gateway is healthy.
     let verdict =
         chain

@@ -45,7 +45,7 @@ fn matches_reference_error_page() {
 fn not_a_gateway_page() {
     let world = World::of(refused(500, "x", NGINX));
     let verdict = world.says(RuleId::NotAGatewayPage, Link::Origin, Reason::OriginStatus);
-    assert_eq!(verdict.answered_by, "nginx");
+    assert_eq!(verdict.answered_by, Some("nginx"));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn generic_error_page() {
     let verdict = bare(502, "Bad Gateway").try_judge().unwrap();
     assert_eq!(
         (verdict.rule, verdict.link, verdict.answered_by),
-        (RuleId::GenericErrorPage, Link::Upstream, "traefik")
+        (RuleId::GenericErrorPage, Link::Upstream, Some("traefik"))
     );
     assert_eq!(verdict.certainty.as_str(), "likely");
     bare(404, "404 page not found").says(RuleId::GenericErrorPage, Link::Edge, Reason::EdgeNotFound);
