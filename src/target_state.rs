@@ -1,27 +1,17 @@
 //! State of one target between probes: baseline, latest outcomes, and the times of the latest diagnostics.
 
 use glassbox_probe::evidence_id::EvidenceId;
-use glassbox_probe::previous_probes::{DueDiagnostics, FailureSignature, PreviousProbes, RecentInvestigation, sign};
+use glassbox_probe::previous_probes::{FailureSignature, PreviousProbes, REUSE, RecentInvestigation, sign};
 use glassbox_probe::probe::Finding;
-use glassbox_probe::probers::When;
 use glassbox_verdict::baseline::Baseline;
 use glassbox_verdict::chain::Link;
-use glassbox_verdict::investigation::Investigation;
+use glassbox_verdict::investigation::{DiagnosticKind, Investigation};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use glassbox_verdict::verdict::Verdict;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-
-/// Minimum time between two investigations of the same failure of an edge.
-const INVESTIGATE: Duration = Duration::from_secs(10);
-
-/// Interval of direct requests to the backends while the edge is healthy.
-const DIRECT_REQUESTS: Duration = Duration::from_mins(10);
-
-/// Minimum time between two reference requests.
-const REFERENCE: Duration = Duration::from_hours(1);
 
 /// Time after a connection to a backend during which the backend counts as reachable from the exporter, so that its
 /// silence is evidence.
@@ -38,7 +28,7 @@ pub struct TargetState {
     pub latest: Option<LatestProbe>,
     baseline: Baseline,
     probes: u32,
-    inquiries: Option<Box<DiagnosticsHistory>>,
+    diagnostics: Option<Box<DiagnosticsHistory>>,
     /// Whether the latest successful response hid a broken link. Diagnostics are then due with every probe.
     masked: bool,
     /// Time of the latest success that was selected for the evidence on disk.
@@ -66,8 +56,8 @@ pub const SUCCESS_EVERY: Duration = Duration::from_hours(1);
 struct DiagnosticsHistory {
     /// The latest investigation of a failure, with its result for as long as the history keeps it.
     investigated: Option<LastInvestigation>,
-    direct: Option<Instant>,
-    referenced: Option<Instant>,
+    /// Time of the latest run of each diagnostic.
+    runs: Vec<(DiagnosticKind, Instant)>,
     /// Time of the latest connection to each backend, by the backend's name and address.
     answered: HashMap<String, Instant>,
 }
@@ -110,41 +100,28 @@ struct LastInvestigation {
 impl TargetState {
     /// Facts of the previous probes for the next one, and the diagnostics that are due.
     #[must_use]
-    pub fn previous(&self, bypass: When, now: Instant) -> PreviousProbes {
-        let within = |at: Instant, time: Duration| now.saturating_duration_since(at) < time;
-        let asked = self.inquiries.as_deref();
-        let asked_directly_within = |time| (asked.and_then(|asked| asked.direct)).is_some_and(|at| within(at, time));
-        let referenced = asked.and_then(|asked| asked.referenced);
-        let recent = asked
-            .and_then(|asked| asked.investigated.as_ref())
-            .filter(|last| within(last.at, INVESTIGATE));
-        let answered = asked.into_iter().flat_map(|asked| &asked.answered);
-        PreviousProbes {
+    pub fn previous(&self, now: Instant) -> PreviousProbes {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let mut previous = PreviousProbes {
             baseline: self.baseline.clone(),
-            recent: recent.map(|last| RecentInvestigation {
-                sign: last.sign,
-                for_any: last.out_of_turn,
-                timeout: last.timeout,
-                found: last.found.upgrade(),
-            }),
-            asked_directly_lately: asked_directly_within(INVESTIGATE),
-            due: DueDiagnostics {
-                direct_requests: self.masked || !asked_directly_within(DIRECT_REQUESTS),
-                bypass: match bypass {
-                    When::Always => true,
-                    When::Every(nth) => self.masked || self.probes.is_multiple_of(nth.max(1)),
-                    When::OnFailure => self.masked,
-                    When::Never => false,
-                },
-                reference: !referenced.is_some_and(|at| within(at, REFERENCE)),
-            },
-            answered: answered
-                .filter(|(_, at)| within(**at, ANSWERED))
-                .map(|(place, _)| place.clone())
-                .collect(),
-            outage_detected: false,
-            budget: None,
-        }
+            probes: self.probes,
+            masked: self.masked,
+            ..PreviousProbes::default()
+        };
+        let Some(known) = self.diagnostics.as_deref() else {
+            return previous;
+        };
+        let recent = known.investigated.as_ref().filter(|last| age(last.at) < REUSE);
+        previous.recent = recent.map(|last| RecentInvestigation {
+            sign: last.sign,
+            for_any: last.out_of_turn,
+            timeout: last.timeout,
+            found: last.found.upgrade(),
+        });
+        previous.last_runs = known.runs.iter().map(|(kind, at)| (*kind, age(*at))).collect();
+        let answered = known.answered.iter().filter(|(_, at)| age(**at) < ANSWERED);
+        previous.answered = answered.map(|(place, _)| place.clone()).collect();
+        previous
     }
 
     /// Updates the baseline and the outcomes with a finding. Runs before the history shortens the finding.
@@ -172,12 +149,12 @@ impl TargetState {
         }
         // A reused investigation does not count again. Otherwise, no diagnostics would ever become due.
         if let Some(investigation) = finding.investigation.as_ref().filter(|_| !finding.reused) {
-            self.learn_of_inquiry(investigation, finding.verdict.as_ref());
-            self.inquiries.get_or_insert_default().note(investigation, now);
+            self.learn_of_diagnostics(investigation, finding.verdict.as_ref());
+            self.diagnostics.get_or_insert_default().note(investigation, now);
         }
     }
 
-    fn learn_of_inquiry(&mut self, investigation: &Investigation, verdict: Option<&Verdict>) {
+    fn learn_of_diagnostics(&mut self, investigation: &Investigation, verdict: Option<&Verdict>) {
         if let Some(refusal) = investigation.reference().and_then(Report::final_reply) {
             let refuses = matches!(refusal.status, 400 | 431 | 501 | 505);
             self.baseline.refused_fields = refuses.then_some(refusal.status);
@@ -228,9 +205,9 @@ impl TargetState {
             return;
         };
         if !finding.reused && finding.verdict.is_some() {
-            let asked = self.inquiries.get_or_insert_default();
+            let asked = self.diagnostics.get_or_insert_default();
             let last = asked.investigated.as_ref();
-            let out_of_turn = last.is_some_and(|last| now.saturating_duration_since(last.at) < INVESTIGATE);
+            let out_of_turn = last.is_some_and(|last| now.saturating_duration_since(last.at) < REUSE);
             asked.investigated = Some(LastInvestigation {
                 at: now,
                 sign: sign(&finding.report),
@@ -245,11 +222,13 @@ impl TargetState {
 impl DiagnosticsHistory {
     /// Stores the times of diagnostics, and which backends accepted a connection.
     fn note(&mut self, investigation: &Investigation, now: Instant) {
-        if investigation.reference().is_some() {
-            self.referenced = Some(now);
-        }
-        if !investigation.backends().is_empty() {
-            self.direct = Some(now);
+        let ran = investigation
+            .results()
+            .iter()
+            .filter(|result| result.outcome.refusal().is_none());
+        for kind in ran.map(|result| result.kind) {
+            self.runs.retain(|(known, _)| *known != kind);
+            self.runs.push((kind, now));
         }
         for direct in investigation.backends() {
             if direct.report.exchanges.iter().any(|exchange| exchange.local.is_some()) {

@@ -88,9 +88,9 @@ impl Cli {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut interrupted = pin!(tokio::signal::ctrl_c());
         let mut summary = CheckSummary::default();
-        let previous = PreviousProbes {
+        let mut previous = PreviousProbes {
             budget: Some(Arc::new(DiagnosticsBudgets::default()).account(&command.target)),
-            ..PreviousProbes::first_probe()
+            ..PreviousProbes::default()
         };
         for _ in 0..command.count {
             let next = async {
@@ -103,6 +103,7 @@ impl Cli {
                 // The summary covers the probes so far.
                 _ = &mut interrupted => break,
             };
+            previous.probes += 1;
             summary.add(&finding);
             let entry = history.add(history.name(), finding);
             out.show(&entry, &summary).map_err(CliError::Output)?;

@@ -7,16 +7,14 @@ use crate::exposition::probe_metrics;
 use crate::history::HistoryEntry;
 use crate::self_metrics::SelfMetrics;
 use crate::series::{KeyState, Series, SeriesKey};
-use crate::target_state::{LatestProbe, TargetState};
+use crate::target_state::LatestProbe;
 use futures_util::FutureExt as _;
 use glassbox_probe::clock;
-use glassbox_probe::diagnostics::Diagnostic;
 use glassbox_probe::limits::SHORTEST_DEADLINE;
 use glassbox_probe::metrics::{Family, LAST_RUN, MetricPage};
 use glassbox_probe::previous_probes::PreviousProbes;
 use glassbox_probe::probe::{Finding, LocalError, Probe};
 use glassbox_verdict::host_port::Host;
-use glassbox_verdict::investigation::DiagnosticKind;
 use glassbox_verdict::reason::Reason;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -157,10 +155,9 @@ impl Scheduler {
     /// Returns the results of the key's earlier probes.
     fn previous(&self, key: &SeriesKey, kept: Option<&KeyState>, probe: &Probe) -> PreviousProbes {
         let now = clock::now();
-        let bypass = Diagnostic::of(DiagnosticKind::CacheBypass).when(&probe.module.diagnostics);
         let mut previous = match kept {
-            Some(kept) => kept.target_state().previous(bypass, now),
-            None => TargetState::default().previous(bypass, now),
+            Some(kept) => kept.target_state().previous(now),
+            None => PreviousProbes::default(),
         };
         previous.budget = Some(self.budgets.account(key));
         previous.outage_detected = self.outage_detector.failed(probe.requested.target.host(), now);

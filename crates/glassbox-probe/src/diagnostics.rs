@@ -62,6 +62,8 @@ pub struct Diagnostic {
     pub title: &'static str,
     /// The one thing that it changes.
     pub changes: &'static str,
+    /// Minimum interval between two runs while nothing has failed anew; `None` if it runs whenever it applies.
+    pub every: Option<Duration>,
     /// When it runs, for the documentation.
     pub when: &'static str,
     /// Additional requests to the application, for the documentation.
@@ -237,6 +239,12 @@ impl<'a> DiagnosticsRun<'a> {
             self.secrets().merge(check.secrets());
         }
         check.finish()
+    }
+
+    /// Whether a diagnostic has not run within its interval.
+    fn is_due(&self, diagnostic: &Diagnostic) -> bool {
+        let ran = |every| self.previous.ran_within(diagnostic.kind, every);
+        !diagnostic.every.is_some_and(ran)
     }
 
     /// Takes the requests of a diagnostic from the budgets: all of them, or none.

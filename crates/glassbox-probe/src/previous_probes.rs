@@ -1,24 +1,29 @@
-//! The state from earlier probes of the same key: baseline, recent investigation and due diagnostics.
+//! The state from earlier probes of the same key: the baseline, and when diagnostics ran.
 
 use crate::budget::TargetBudget;
 use glassbox_verdict::baseline::Baseline;
-use glassbox_verdict::investigation::Investigation;
+use glassbox_verdict::investigation::{DiagnosticKind, Investigation};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// State from earlier probes of the same key, and the diagnostics that this probe may therefore run.
+/// Time during which an investigation of a failure is reused.
+pub const REUSE: Duration = Duration::from_secs(10);
+
+/// State from earlier probes of the same key. The default is that of a first probe.
 #[derive(Clone, Debug, Default)]
 pub struct PreviousProbes {
     /// Baseline of the responses.
     pub baseline: Baseline,
     /// An investigation recent enough to be reused.
     pub recent: Option<RecentInvestigation>,
-    /// Whether the backends received direct requests within the last seconds.
-    pub asked_directly_lately: bool,
-    /// Diagnostics that may run without a new failure.
-    pub due: DueDiagnostics,
+    /// The diagnostics that ran, and how long ago each ran last.
+    pub last_runs: Vec<(DiagnosticKind, Duration)>,
+    /// Number of earlier probes. It wraps.
+    pub probes: u32,
+    /// Whether the last successful response hid a broken link. Diagnostics then run with every probe.
+    pub masked: bool,
     /// Names of the backends that responded within the last hour.
     pub answered: Vec<String>,
     /// Whether all other keys of this process fail at resolve or connect, and no control contradicts an outage.
@@ -71,29 +76,12 @@ impl RecentInvestigation {
     }
 }
 
-/// Diagnostics that are due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DueDiagnostics {
-    /// Direct requests to the backends, although the edge is healthy.
-    pub direct_requests: bool,
-    /// The request that bypasses caches, although the edge is healthy.
-    pub bypass: bool,
-    /// The reference request.
-    pub reference: bool,
-}
-
 impl PreviousProbes {
-    /// The state of a key that was never probed before.
+    /// Whether a diagnostic ran within this time.
     #[must_use]
-    pub fn first_probe() -> Self {
-        Self {
-            due: DueDiagnostics {
-                direct_requests: true,
-                bypass: false,
-                reference: true,
-            },
-            ..Self::default()
-        }
+    pub fn ran_within(&self, kind: DiagnosticKind, time: Duration) -> bool {
+        let mut runs = self.last_runs.iter();
+        runs.any(|(ran, age)| *ran == kind && *age < time)
     }
 }
 

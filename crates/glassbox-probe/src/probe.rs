@@ -241,6 +241,7 @@ mod tests {
     use crate::probers::{DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant};
     use crate::target::Target;
     use glassbox_verdict::backend::Backend;
+    use glassbox_verdict::investigation::DiagnosticKind;
     use glassbox_verdict::reason::Reason;
     use glassbox_verdict::report::Report;
     use std::sync::{Arc, Mutex};
@@ -335,8 +336,13 @@ mod tests {
             controls: Arc::new(Controls::default()),
             context: ProbeContext::default(),
         };
+        // A healthy edge gets no direct requests so soon after the last ones.
+        let previous = PreviousProbes {
+            last_runs: vec![(DiagnosticKind::Backends, 60 * SECOND)],
+            ..PreviousProbes::default()
+        };
         let begun = clock::now();
-        let finding = probe.once(&PreviousProbes::default()).await.unwrap();
+        let finding = probe.once(&previous).await.unwrap();
         let ended = clock::since(begun);
         let direct = prober.direct.lock().unwrap().clone();
         let asked = finding.investigation.iter().flat_map(|asked| asked.backends());

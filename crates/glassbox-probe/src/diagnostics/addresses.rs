@@ -16,6 +16,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     key: None,
     title: "The edge",
     changes: "the address: each other address of the name",
+    every: None,
     when: "each probe, with `addresses: all`",
     cost: "one for each other address, maximum 16",
     due,

@@ -2,9 +2,11 @@
 
 use super::handshake::may_want_tls;
 use super::{Diagnostic, DiagnosticKey, DiagnosticsRun, Moment, Occasion, Permitted, Ran, all, experiment};
+use crate::previous_probes::REUSE;
 use crate::probers::{Variant, When};
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticOutcome, DirectRequest};
+use std::time::Duration;
 
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::Backends,
@@ -12,6 +14,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     key: Some(DiagnosticKey::When(When::OnFailure)),
     title: "Direct request",
     changes: "the machine: the request goes directly to each backend, with the Host and SNI of the edge",
+    every: Some(Duration::from_mins(10)),
     when: "a failure, or no response after half of the time; with a healthy edge, once in 10 min, or each probe \
            (`always`), or if the last response hid a broken link",
     cost: "one for each backend",
@@ -27,9 +30,9 @@ fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
         return false;
     }
     match occasion.moment {
-        Moment::Early => !run.previous.asked_directly_lately,
+        Moment::Early => !run.previous.ran_within(DIAGNOSTIC.kind, REUSE),
         Moment::Failed(_) => true,
-        Moment::Succeeded(_) => setting == When::Always || run.previous.due.direct_requests,
+        Moment::Succeeded(_) => setting == When::Always || run.previous.masked || run.is_due(&DIAGNOSTIC),
     }
 }
 

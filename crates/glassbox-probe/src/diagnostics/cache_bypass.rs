@@ -10,6 +10,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     key: Some(DiagnosticKey::WhenOrEvery(When::Never)),
     title: "The edge, bypassing its caches",
     changes: "the query: a unique one, which no cache can have stored",
+    every: None,
     when: "a rejected status code; with a healthy edge, each probe or every Nth probe, or if the last response hid \
            a broken link",
     cost: "1",
@@ -25,7 +26,12 @@ fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
         Moment::Failed(_) => {
             DIAGNOSTIC.when(&run.module.diagnostics) != When::Never && occasion.rejected_status().is_some()
         }
-        Moment::Succeeded(_) => run.previous.due.bypass,
+        Moment::Succeeded(_) => match DIAGNOSTIC.when(&run.module.diagnostics) {
+            When::Always => true,
+            When::Every(nth) => run.previous.masked || run.previous.probes.is_multiple_of(nth.max(1)),
+            When::OnFailure => run.previous.masked,
+            When::Never => false,
+        },
     }
 }
 

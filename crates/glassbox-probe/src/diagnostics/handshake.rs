@@ -12,6 +12,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     key: None,
     title: "A handshake with the edge",
     changes: "the protocol: a TLS handshake instead of plain text, without a request",
+    every: None,
     when: "plain text received no response, or one that is not HTTP",
     cost: "0",
     due,

@@ -12,6 +12,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     key: None,
     title: "The edge, over HTTP/1.1",
     changes: "the version: HTTP/1.1, whose responses have a reason phrase",
+    every: None,
     when: "a rejected status code over HTTP/2, if the method is GET or HEAD",
     cost: "1",
     due,

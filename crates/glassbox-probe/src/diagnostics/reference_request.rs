@@ -5,6 +5,7 @@ use super::{Diagnostic, DiagnosticKey, DiagnosticsRun, Moment, Occasion};
 use crate::probers::{Variant, When};
 use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticRequest};
 use glassbox_verdict::report::Report;
+use std::time::Duration;
 
 pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     kind: DiagnosticKind::ReferenceRequest,
@@ -12,6 +13,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     key: Some(DiagnosticKey::Switch(When::Never)),
     title: "The edge, with a request that every gateway rejects",
     changes: "the header: a space in the name of a field, which every gateway rejects by itself",
+    every: Some(Duration::from_hours(1)),
     when: "a failure after the connection was established, or no response after half of the time; up to once an hour",
     cost: "1",
     due,
@@ -31,7 +33,7 @@ fn concludes(_: &Report, requests: &[DiagnosticRequest<'_>]) -> &'static str {
 }
 
 fn due(run: &DiagnosticsRun<'_>, occasion: Occasion<'_>) -> bool {
-    let permitted = DIAGNOSTIC.when(&run.module.diagnostics) != When::Never && run.previous.due.reference;
+    let permitted = DIAGNOSTIC.when(&run.module.diagnostics) != When::Never && run.is_due(&DIAGNOSTIC);
     permitted
         && match occasion.moment {
             Moment::Early => true,

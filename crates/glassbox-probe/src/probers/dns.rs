@@ -74,6 +74,16 @@ impl DnsTransport {
     }
 }
 
+/// The queried name of a module.
+#[derive(Debug)]
+pub enum QueryName {
+    /// It can be encoded.
+    Valid(Name),
+    /// It cannot be encoded, for this reason. As in `blackbox_exporter`, the file is valid, and every probe of the module
+    /// fails.
+    Invalid(String),
+}
+
 /// Settings of a dns module, built from the configuration.
 #[derive(Debug)]
 pub struct DnsProber {
@@ -87,8 +97,8 @@ pub struct DnsProber {
     pub transport: DnsTransport,
     /// TLS settings. The files are re-read when they change.
     pub tls: Tls,
-    /// The queried name, or why it cannot be encoded. In that case every probe fails.
-    pub name: Result<Name, String>,
+    /// The queried name.
+    pub name: QueryName,
     /// The queried type.
     pub record_type: u16,
     /// The queried class.
@@ -133,10 +143,13 @@ impl DnsProber {
     ) -> Result<Message, ProbeFailed> {
         check.begin_exchange(shown(transport, requested, place), place.tls);
         let to = place.resolve(check, &self.resolver, self.family).await?;
-        let name = self.name.as_ref().map_err(|why| {
-            let words = format!("The module's query_name is not a valid DNS name: {why}.");
-            check.fail(Reason::LocalTargetInvalid, words)
-        })?;
+        let name = match &self.name {
+            QueryName::Valid(name) => name,
+            QueryName::Invalid(why) => {
+                let words = format!("The module's query_name is not a valid DNS name: {why}.");
+                return Err(check.fail(Reason::LocalTargetInvalid, words));
+            }
+        };
         let question = &DnsQuestion::new(name, self.record_type, self.class, self.recursion_desired);
         let answer = match transport {
             DnsTransport::Udp => self.over_udp(check, to, question).await?,

@@ -1,6 +1,6 @@
 //! The keys of the dns prober.
 
-use super::{DnsProber, DnsTransport, RecordRules, rcode_number, read_name, type_number};
+use super::{DnsProber, DnsTransport, QueryName, RecordRules, rcode_number, read_name, type_number};
 use crate::block;
 use crate::check::Resolver;
 use crate::file::regexps::regexps;
@@ -96,7 +96,7 @@ const CLASSES: [(&str, u16); 6] = [("IN", 1), ("CS", 2), ("CH", 3), ("HS", 4), (
 /// of the root.
 fn build(file: Option<&Spanned<DnsFile>>, resolver: Arc<Resolver>, path: &str) -> Result<DnsProber, ConfigIssue> {
     let name = match file {
-        None => Ok(Name::root()),
+        None => QueryName::Valid(Name::root()),
         Some(file) => query_name(file, path)?,
     };
     let defaults = DnsFile::default();
@@ -127,13 +127,15 @@ fn build(file: Option<&Spanned<DnsFile>>, resolver: Arc<Resolver>, path: &str) -
     })
 }
 
-/// The absolute query name, with or without a final dot in the file, or the reason why it is invalid. As in
-/// `blackbox_exporter`, an invalid name does not make the file invalid: only the probes of this module fail.
-fn query_name(file: &Spanned<DnsFile>, path: &str) -> Result<Result<Name, String>, ConfigIssue> {
+/// The absolute query name, with or without a final dot in the file.
+fn query_name(file: &Spanned<DnsFile>, path: &str) -> Result<QueryName, ConfigIssue> {
     let Some(written) = file.value.query_name.as_ref().filter(|name| !name.value.is_empty()) else {
         return Err(at(file, path, "query_name", "query name must be set for DNS module"));
     };
-    Ok(read_name(&written.value).map_err(|why| format!("{:?} is not a valid name: {why}", written.value)))
+    Ok(match read_name(&written.value) {
+        Ok(name) => QueryName::Valid(name),
+        Err(why) => QueryName::Invalid(format!("{:?} is not a valid name: {why}", written.value)),
+    })
 }
 
 fn transport(file: &DnsFile, path: &str) -> Result<DnsTransport, ConfigIssue> {
