@@ -268,8 +268,8 @@ impl<'a> DiagnosticsRun<'a> {
         self.ask_target(Permitted(()), Variant::Handshake(with)).await
     }
 
-    /// Runs a request like [`Self::ask`]. A local failure, such as a denied address, implies nothing about the target and
-    /// is no result.
+    /// Runs a request like [`Self::ask`]. A local failure, such as a denied address, implies nothing about the target, and
+    /// the diagnostic has no result.
     async fn ask_target(&self, permitted: Permitted, variant: Variant<'_>) -> Option<Report> {
         let report = self.ask(permitted, variant).await?;
         (!report.failed_locally()).then_some(report)

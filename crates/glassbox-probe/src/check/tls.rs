@@ -252,12 +252,15 @@ const fn is_misuse(error: &rustls::Error) -> bool {
 /// The reason for an error after the client's handshake was complete. In TLS 1.3, an alert about the client certificate
 /// arrives only then.
 pub(super) fn reason_of_late_tls(error: &io::Error, client_cert_asked: bool) -> Option<Reason> {
-    let reason = reason_of_tls(error, client_cert_asked)?;
-    // The two sides had already agreed on a version and a cipher suite.
-    Some(match reason {
+    reason_of_tls(error, client_cert_asked).map(after_the_handshake)
+}
+
+/// The reason after the client's handshake was complete: the two sides had agreed on a version and a cipher suite.
+pub(super) const fn after_the_handshake(reason: Reason) -> Reason {
+    match reason {
         Reason::TlsVersionOrCipherMismatch => Reason::TlsAlert,
         reason => reason,
-    })
+    }
 }
 
 /// Whether a handshake may have failed because the two sides share no version, suite or group. `alert_came_first`:

@@ -2,6 +2,7 @@
 
 use super::{ResponsePart, closed};
 use crate::check::quic_error::{reason_of_quic, words};
+use crate::check::tls::after_the_handshake;
 use glassbox_verdict::reason::Reason;
 use h3::error::{Code, ConnectionError, LocalError, StreamError};
 use h3::quic::ConnectionErrorIncoming;
@@ -56,7 +57,8 @@ impl Http3Error {
     /// client's handshake is complete.
     pub fn reason(&self, part: ResponsePart, client_cert_asked: bool) -> Reason {
         if let Some(error) = self.quic() {
-            return reason_of_quic(error, client_cert_asked).unwrap_or(Reason::QuicFailed);
+            let reason = reason_of_quic(error, client_cert_asked).map(after_the_handshake);
+            return reason.unwrap_or(Reason::QuicFailed);
         }
         if self.is_internal() {
             return Reason::LocalInternalError;
