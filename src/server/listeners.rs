@@ -29,11 +29,13 @@ pub async fn listen(at: Listen<'_>) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = match HostPort::split(address) {
-            Some((host, Some(port))) if host.as_str().is_empty() => match open(&format!("[::]:{port}")).await {
-                // The host may have no IPv6.
-                Err(_) => open(&format!("0.0.0.0:{port}")).await,
-                opened => opened,
-            },
+            Some((host, Some(port))) if host.as_str().is_empty() && !address.starts_with('[') => {
+                match open(&format!("[::]:{port}")).await {
+                    // The host may have no IPv6.
+                    Err(_) => open(&format!("0.0.0.0:{port}")).await,
+                    opened => opened,
+                }
+            }
             _ => open(address).await,
         };
         listeners.push(listener.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?);

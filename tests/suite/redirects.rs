@@ -424,6 +424,28 @@ async fn a_location_without_an_http_url_fails_the_probe() {
     }
 }
 
+/// The server chose the host, so the caller's target is not at fault.
+#[tokio::test]
+async fn a_location_with_an_impossible_host_is_the_servers_fault() {
+    let exporter = exporter("  http_2xx: {prober: http}").await;
+    let long = format!("http://{}.example/", "a".repeat(64));
+    for location in [
+        "http://[fe80::1%25nope]/",
+        "https://a_b..example/",
+        "http://a..example/",
+        long.as_str(),
+    ] {
+        let site = Site::start().await;
+        let probed = exporter.probe("http_2xx", &site.url(&to(302, location))).await;
+        assert_failed(&probed, "http.response.bad_redirect");
+        assert_eq!(probed.evidence["verdict"]["link"], "origin", "{location}");
+        assert_eq!(probed.evidence["verdict"]["certainty"], "likely", "{location}");
+    }
+    // The same host as a target is the caller's mistake.
+    let probed = exporter.probe("http_2xx", &long).await;
+    assert_failed(&probed, "local.target_invalid");
+}
+
 #[tokio::test]
 async fn credentials_module_headers_and_virtual_host_stay_on_the_same_origin() {
     let exporter = exporter(LOADED).await;

@@ -242,7 +242,7 @@ impl Check {
             .map_or(Stage::Resolve, glassbox_verdict::stage_log::StageTiming::stage);
         self.fault = Some(Fault {
             stage,
-            reason,
+            reason: or_bad_redirect(reason, &self.exchanges),
             detail: detail.into(),
             at_deadline: false,
         });
@@ -308,6 +308,7 @@ impl Check {
         // The libraries do not report TLS alerts and this host's resource shortages, so both are taken from the trace.
         let trace = &self.wire.trace;
         let reason = trace.shortage().or_else(|| trace.tls_fault()).unwrap_or(reason);
+        let reason = or_bad_redirect(reason, &self.exchanges);
         timing.fail(since(self.wire.times.failed.unwrap_or(ended)), reason);
         self.fault = Some(Fault {
             stage,
@@ -340,6 +341,15 @@ impl Check {
             exchanges: self.exchanges,
             fault: self.fault,
         }
+    }
+}
+
+/// A target that no prober accepts is the caller's mistake, but not if a server's redirect named it.
+fn or_bad_redirect(reason: Reason, earlier: &[Exchange]) -> Reason {
+    let is_redirected = || earlier.iter().any(|exchange| !exchange.for_credentials);
+    match reason {
+        Reason::LocalTargetInvalid if is_redirected() => Reason::HttpResponseBadRedirect,
+        reason => reason,
     }
 }
 

@@ -1,14 +1,17 @@
 //! Human-readable timestamps in UTC (RFC 3339).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::UtcDateTime;
 
-/// Formats a time in UTC with millisecond precision. A time before 1970 is shown as 1970, and a time after 9999 as the
-/// end of 9999, since RFC 3339 has only years with four digits.
+/// Formats a time in UTC with millisecond precision. A time after 9999 is shown as the end of 9999, since RFC 3339 has
+/// only years with four digits.
 #[must_use]
 pub fn rfc3339(at: SystemTime) -> String {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let nanoseconds = i128::try_from(since.as_nanos()).unwrap_or(i128::MAX);
+    let whole = |distance: Duration| i128::try_from(distance.as_nanos()).unwrap_or(i128::MAX);
+    let nanoseconds = match at.duration_since(UNIX_EPOCH) {
+        Ok(since) => whole(since),
+        Err(before) => -whole(before.duration()),
+    };
     let at = UtcDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(UtcDateTime::MAX);
     // Not the library's own formatter for RFC 3339: it omits trailing zeros, so columns would not align.
     let (year, month, day) = at.to_calendar_date();
@@ -44,9 +47,9 @@ mod tests {
     }
 
     #[test]
-    fn times_out_of_range_are_shown_as_its_ends() {
+    fn times_out_of_range_are_shown_as_their_ends() {
         let before = UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(rfc3339(before), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(before), "1969-12-31T23:59:59.000Z");
         let last = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         assert_eq!(rfc3339(last), "9999-12-31T23:59:59.000Z");
         let after = last + Duration::from_secs(1);

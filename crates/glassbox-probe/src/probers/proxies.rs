@@ -229,6 +229,10 @@ fn exception(entry: &str) -> Option<Exception> {
     if let Ok(address) = host.parse() {
         return Some(Exception::Address(address, port));
     }
+    // As in Go, no name matches brackets.
+    if entry.starts_with('[') {
+        return None;
+    }
     let (domain, itself) = match host.strip_prefix("*.").or_else(|| host.strip_prefix('.')) {
         Some(domain) => (domain, false),
         None => (host, true),
@@ -273,7 +277,7 @@ mod tests {
     fn exceptions_are_gos() {
         let list = Exceptions::new(
             "example.com, .below.test,*.star.test, 192.0.2.0/24, 198.51.100.7:8080,[2001:db8::1], 2001:db8::2,\
-             [2001:db8::3]:443, port.test:443,",
+             [2001:db8::3]:443, port.test:443,[brackets.test],",
         );
         let holds = |host: &str, port| list.holds(host, None, port);
         for (host, port, held) in [
@@ -281,6 +285,7 @@ mod tests {
             ("EXAMPLE.com.", 80, true),
             ("www.example.com", 80, true),
             ("notexample.com", 80, false),
+            ("brackets.test", 80, false),
             ("below.test", 80, false),
             ("a.below.test", 80, true),
             ("a.star.test", 80, true),

@@ -265,6 +265,11 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && refused.is_some() => {
             "raise the budget that refused the direct requests to the backends (`diagnostics.budget` or `limits.diagnostics`)"
         }
+        Link::Edge | Link::Upstream | Link::Origin | Link::Unknown
+            if over_http && !asked && !case.backends.is_empty() =>
+        {
+            "let the exporter reach the backend"
+        }
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && !asked => {
             "configure the machine behind the edge as a backend (module key `backends` or probe parameter `backend`)"
         }

@@ -12,8 +12,8 @@ impl Refusal {
     pub(in crate::check) fn of_webpki(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Self {
         use webpki::Error as E;
         match error {
-            E::CertExpired { not_after, .. } => Self::expired(not_after.as_secs()),
-            E::CertNotValidYet { not_before, .. } => Self::not_yet_valid(not_before.as_secs()),
+            E::CertExpired { not_after, .. } => Self::expired(seconds(*not_after)),
+            E::CertNotValidYet { not_before, .. } => Self::not_yet_valid(seconds(*not_before)),
             E::InvalidCertValidity => Self {
                 reason: Reason::TlsCertDateInvalid,
                 message: error.to_string(),
@@ -27,7 +27,7 @@ impl Refusal {
     }
 
     /// A certificate in the chain expired at this time, in seconds since 1970.
-    pub(in crate::check) fn expired(at: u64) -> Self {
+    pub(in crate::check) fn expired(at: i64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
             message: format!("a certificate in its chain expired at {}", moment(at)),
@@ -35,7 +35,7 @@ impl Refusal {
     }
 
     /// A certificate in the chain is not valid before this time, in seconds since 1970.
-    pub(in crate::check) fn not_yet_valid(at: u64) -> Self {
+    pub(in crate::check) fn not_yet_valid(at: i64) -> Self {
         Self {
             reason: Reason::TlsCertDateInvalid,
             message: format!("a certificate in its chain is not valid before {}", moment(at)),
@@ -91,8 +91,14 @@ impl Refusal {
     }
 }
 
-fn moment(seconds: u64) -> String {
-    rfc3339(UNIX_EPOCH + Duration::from_secs(seconds))
+fn moment(seconds: i64) -> String {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let at = if seconds < 0 {
+        UNIX_EPOCH.checked_sub(distance)
+    } else {
+        UNIX_EPOCH.checked_add(distance)
+    };
+    rfc3339(at.unwrap_or(UNIX_EPOCH))
 }
 
 /// Seconds since 1970, the unit of certificate dates.

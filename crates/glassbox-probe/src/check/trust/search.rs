@@ -29,8 +29,8 @@ enum ChainFlaw {
     WrongSignature,
     /// Description of any other flaw.
     Invalid(String),
-    NotYetValid(u64),
-    Expired(u64),
+    NotYetValid(i64),
+    Expired(i64),
     /// The exporter cannot verify a signature. The chain may be valid.
     NotSupported(String),
 }
@@ -130,10 +130,10 @@ fn usable(certificate: &ParsedCertificate<'_>, now: i64) -> Result<(), ChainFlaw
     }
     let (from, until) = certificate.dates();
     if now < from {
-        return Err(ChainFlaw::NotYetValid(from.unsigned_abs()));
+        return Err(ChainFlaw::NotYetValid(from));
     }
     if now > until {
-        return Err(ChainFlaw::Expired(until.unsigned_abs()));
+        return Err(ChainFlaw::Expired(until));
     }
     Ok(())
 }
