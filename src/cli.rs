@@ -8,6 +8,7 @@ mod healthcheck;
 mod history_flags;
 mod man_page;
 mod numbers;
+mod terminal;
 mod version;
 
 pub use check::CheckCommand;
@@ -20,6 +21,7 @@ use crate::logs::LogFormat;
 use crate::server::listeners::Listen;
 use crate::server::{AllowedHosts, ServerSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use glassbox_probe::metrics::Level;
 use glassbox_verdict::host_port::HostPort;
 use history_flags::HistoryFlags;
@@ -34,7 +36,7 @@ const DEFAULT_FILE: &str = "blackbox.yml";
 ///
 /// Flags, port and configuration are compatible with `blackbox_exporter`.
 #[derive(Debug, Parser)]
-#[command(name = "glassbox_exporter", disable_help_subcommand = true)]
+#[command(name = "glassbox_exporter")]
 #[allow(clippy::struct_excessive_bools, reason = "each flag is a bool for clap")]
 pub struct Cli {
     /// Subcommand. Without one, the exporter serves HTTP.
@@ -160,6 +162,13 @@ pub enum Command {
     Config(ConfigCommand),
     /// Check the health of a running exporter. Exits with 0 if it is healthy.
     Healthcheck(HealthcheckCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Shell.
+        shell: Shell,
+    },
+    /// Print the version.
+    Version,
 }
 
 /// Severity of a log message.
@@ -210,6 +219,16 @@ pub enum CliError {
     Unhealthy(String),
 }
 
+/// The message of a failed subcommand. An error of a configuration file has the form of `config check`, which editors
+/// recognise.
+#[must_use]
+pub fn message_of(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(CliError::Config(ConfigError::Invalid { path, issue })) => format!("{}:{issue} [error]", path.display()),
+        _ => format!("error: {error}"),
+    }
+}
+
 impl Cli {
     /// Parses the command line. Expands arguments that refer to argument files (`@file`).
     ///
@@ -228,6 +247,16 @@ impl Cli {
         let mut command = Self::command();
         command.build();
         man_page::page(&command)
+    }
+
+    /// Returns the completion script for a shell.
+    #[must_use]
+    pub fn completions(shell: Shell) -> Vec<u8> {
+        let mut script = Vec::new();
+        let mut command = Self::command();
+        let name = command.get_name().to_owned();
+        clap_complete::generate(shell, &mut command, name, &mut script);
+        script
     }
 
     /// Returns the file to load: the value of the flag, or `blackbox.yml` if it exists.

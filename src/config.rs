@@ -4,6 +4,7 @@ mod diagnostics;
 mod error;
 mod examine;
 mod file;
+mod file_values;
 mod limits;
 mod policy;
 mod warnings;

@@ -7,6 +7,7 @@ use glassbox_exporter::server::App;
 use glassbox_exporter::server::listeners::listen;
 use glassbox_exporter::workers::{self, Workers};
 use glassbox_exporter::{process, run_loop};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
@@ -26,8 +27,13 @@ fn main() -> ExitCode {
         print!("{}", Cli::manual());
         return ExitCode::SUCCESS;
     }
-    if cli.version {
+    if cli.version || matches!(cli.command, Some(Command::Version)) {
         print!("{}", cli::version_text());
+        return ExitCode::SUCCESS;
+    }
+    if let Some(Command::Completions { shell }) = cli.command {
+        // A reader that stops early, such as `head`, is no error.
+        let _ = std::io::stdout().write_all(&Cli::completions(shell));
         return ExitCode::SUCCESS;
     }
     start_logs(&cli);
@@ -41,7 +47,12 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(run(&cli)).unwrap_or_else(|error| {
-        tracing::error!(%error, "Error");
+        // A command writes for a person, the server writes a log.
+        if cli.command.is_some() {
+            eprintln!("{}", cli::message_of(&*error));
+        } else {
+            tracing::error!(%error, "Error");
+        }
         ExitCode::FAILURE
     });
     flush_logs();
@@ -66,6 +77,8 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             cli::healthcheck(command).await?;
             Ok(ExitCode::SUCCESS)
         }
+        // Printed before the start of the runtime.
+        Some(Command::Completions { .. } | Command::Version) => Ok(ExitCode::SUCCESS),
         None if cli.only_checks_config() => {
             cli.check_config()?;
             tracing::info!("Config file is ok exiting...");

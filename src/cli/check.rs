@@ -1,5 +1,6 @@
 //! `check`: runs the same probe as the server from a terminal, once or several times.
 
+use super::terminal::Terminal;
 use super::{Cli, CliError, seconds};
 use crate::exposition::check_summary::CheckSummary;
 use crate::exposition::waterfall;
@@ -150,6 +151,7 @@ impl Cli {
 struct Output<'a> {
     command: &'a CheckCommand,
     out: std::io::Stdout,
+    terminal: Terminal,
     /// Whether the output is a terminal that can overwrite a line.
     is_terminal: bool,
     /// Time of the last progress update.
@@ -168,6 +170,7 @@ impl<'a> Output<'a> {
         let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
         Self {
             command,
+            terminal: Terminal::of_stdout(),
             is_terminal: out.is_terminal() && !is_dumb,
             drawn: None,
             out,
@@ -189,14 +192,15 @@ impl<'a> Output<'a> {
         } else if !many {
             // This writer removes the colours if the output is not a terminal, or if the environment disables them
             // (`NO_COLOR`).
-            write!(anstream::stdout(), "{}", waterfall::text(&entry.finding))?;
+            let text = waterfall::text(&entry.finding, self.terminal.columns());
+            write!(anstream::stdout(), "{}", self.terminal.fit(&text))?;
         } else if self.is_terminal {
             let count = usize::try_from(self.command.count).unwrap_or(usize::MAX);
             let is_last = summary.probes() == count;
             if is_last || self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
                 self.drawn = Some(Instant::now());
                 // Overwrite the previous line, which must not have wrapped.
-                let columns = terminal_size::terminal_size().map_or(COLUMNS, |(width, _)| width.0.into());
+                let columns = self.terminal.columns().unwrap_or(COLUMNS);
                 let line: String = summary.progress(count).chars().take(columns.max(2) - 1).collect();
                 write!(self.out, "\r\x1b[K{line}")?;
             }
@@ -209,7 +213,7 @@ impl<'a> Output<'a> {
             if self.is_terminal {
                 writeln!(self.out)?;
             }
-            write!(self.out, "{}", summary.text())?;
+            write!(self.out, "{}", self.terminal.fit(&summary.text()))?;
         }
         self.out.flush()
     }

@@ -2,7 +2,7 @@
 
 use super::file::ConfigFile;
 use super::policy;
-use super::{Config, Defaults, build, diagnostics, limits, system_resolver, warnings};
+use super::{Config, Defaults, build, diagnostics, file_values, limits, system_resolver, warnings};
 use glassbox_probe::file::{ConfigIssue, tree};
 
 /// Maximum number of reported issues. A file of a different kind would have an unlimited number.
@@ -67,8 +67,14 @@ impl Config {
         );
         refused.extend(limits::build(&file).err());
         findings.issues.extend(refused);
-        findings.issues.sort_by_key(|issue| (issue.line, issue.column));
         findings.warnings = warnings::of(&file);
+        let values = file_values::examine(&root);
+        findings.issues.extend(values.errors);
+        findings.warnings.extend(values.warnings);
+        for found in [&mut findings.issues, &mut findings.warnings] {
+            found.sort_by_key(|issue| (issue.line, issue.column));
+            found.dedup_by_key(|issue| (issue.line, issue.column, issue.key.clone()));
+        }
         findings
     }
 }

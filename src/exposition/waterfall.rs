@@ -8,10 +8,16 @@ use anstyle::{AnsiColor, Style};
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::investigation::ControlOutcome;
 use glassbox_verdict::report::{Exchange, Report};
+use glassbox_verdict::stage_log::StageTiming;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-const WIDTH: u32 = 40;
+/// Number of columns of a bar, if there is room.
+const WIDEST_BAR: usize = 40;
+const NARROWEST_BAR: usize = 8;
+
+/// Number of columns of a line besides its bar and its reason.
+const BESIDE_BAR: usize = 32;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -22,10 +28,11 @@ fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Draws the finding: its stage timings on one time axis, its chain, and a summary of the verdict. The text contains
-/// terminal colours (ECMA-48 SGR), which the caller removes for other outputs.
+/// Draws the finding: its stage timings on one time axis, its chain, and a summary of the verdict. Drawings fit into
+/// `columns`, if that is known; the caller wraps the other lines. The text contains terminal colours (ECMA-48 SGR), which
+/// the caller removes for other outputs.
 #[must_use]
-pub fn text(finding: &Finding) -> String {
+pub fn text(finding: &Finding, columns: Option<usize>) -> String {
     let report = &finding.report;
     let mut out = String::new();
     let backends = finding.investigation.iter().flat_map(|asked| asked.backends());
@@ -34,6 +41,10 @@ pub fn text(finding: &Finding) -> String {
         .clone()
         .map(|backend| after(&backend.report) + backend.report.took);
     let axis = ends.fold(report.took, Duration::max);
+    let axis = Axis {
+        whole: axis,
+        width: bar_width(finding, columns),
+    };
     exchanges(&mut out, report, Duration::ZERO, axis);
     for backend in backends {
         line(
@@ -43,7 +54,7 @@ pub fn text(finding: &Finding) -> String {
         exchanges(&mut out, &backend.report, after(&backend.report), axis);
     }
     controls(&mut out, finding);
-    out.push_str(&chain(finding));
+    out.push_str(&chain(finding, columns));
     let took = millis(report.took);
     let (style, head, summary) = match &finding.verdict {
         None => (GOOD, "OK", format!(" in {took} ms.")),
@@ -56,7 +67,7 @@ pub fn text(finding: &Finding) -> String {
 }
 
 /// The exchanges of one report on the time axis. `after` is the offset from the request to the edge.
-fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration) {
+fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Axis) {
     for exchange in &report.exchanges {
         line(out, &exchange.url);
         if exchange.for_credentials {
@@ -70,7 +81,7 @@ fn exchanges(out: &mut String, report: &Report, after: Duration, axis: Duration)
         }
         for timing in exchange.stage_log.timings() {
             let style = if timing.finished() { GOOD } else { BAD };
-            let bar = styled(style, &bar(after + timing.begun(), timing.took(), axis));
+            let bar = styled(style, &axis.bar(after + timing.begun(), timing.took()));
             let end = styled(style, timing.failed().map_or("", |reason| reason.as_str()));
             let (phase, took) = (timing.stage().phase(), millis(timing.took()));
             writeln!(out, "  {phase:<10} {took:>10} ms |{bar}| {end}").expect("writing to a String cannot fail");
@@ -93,20 +104,30 @@ fn controls(out: &mut String, finding: &Finding) {
 }
 
 /// The links from the exporter to the content, with the broken one marked.
-fn chain(finding: &Finding) -> String {
-    let links: Vec<_> = chain_view::marks(finding)
-        .iter()
-        .map(|mark| {
-            let (sign, style) = match mark.state {
-                LinkState::Healthy => ("+", GOOD),
-                LinkState::Broken => ("X", BAD),
-                LinkState::Suspect => ("?", DOUBT),
-                LinkState::Unseen => (" ", FAINT),
-            };
-            styled(style, &format!("[{sign}] {}", chain_view::short_name(mark.link)))
-        })
-        .collect();
-    format!("{}\n", links.join(" - "))
+fn chain(finding: &Finding, columns: Option<usize>) -> String {
+    const BETWEEN: &str = " - ";
+    let mut out = String::new();
+    let mut used = 0;
+    for mark in chain_view::marks(finding) {
+        let (sign, style) = match mark.state {
+            LinkState::Healthy => ("+", GOOD),
+            LinkState::Broken => ("X", BAD),
+            LinkState::Suspect => ("?", DOUBT),
+            LinkState::Unseen => (" ", FAINT),
+        };
+        let link = format!("[{sign}] {}", chain_view::short_name(mark.link));
+        let length = link.len() + BETWEEN.len();
+        if used > 0 && columns.is_some_and(|columns| used + length > columns) {
+            out.push_str(" -\n  ");
+            used = 2;
+        } else if used > 0 {
+            out.push_str(BETWEEN);
+        }
+        used += length;
+        out.push_str(&styled(style, &link));
+    }
+    out.push('\n');
+    out
 }
 
 fn about(out: &mut String, exchange: &Exchange) {
@@ -142,29 +163,57 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-fn bar(begun: Duration, took: Duration, whole: Duration) -> String {
-    let column = |at: Duration| {
-        let share = at.as_nanos() * u128::from(WIDTH) / whole.as_nanos().max(1);
-        usize::try_from(share).unwrap_or(0).min(WIDTH as usize)
+/// The time axis of all bars.
+#[derive(Clone, Copy)]
+struct Axis {
+    whole: Duration,
+    /// Number of columns of a bar.
+    width: usize,
+}
+
+impl Axis {
+    fn bar(self, begun: Duration, took: Duration) -> String {
+        let column = |at: Duration| {
+            let share = at.as_nanos() * self.width as u128 / self.whole.as_nanos().max(1);
+            usize::try_from(share).unwrap_or(0).min(self.width)
+        };
+        let start = column(begun).min(self.width - 1);
+        let length = (column(begun + took).saturating_sub(start)).max(1);
+        let rest = self.width.saturating_sub(start + length);
+        format!("{}{}{}", " ".repeat(start), "█".repeat(length), " ".repeat(rest))
+    }
+}
+
+/// Number of columns of a bar, so that its line has room for its phase, its duration and its reason.
+fn bar_width(finding: &Finding, columns: Option<usize>) -> usize {
+    let Some(columns) = columns else {
+        return WIDEST_BAR;
     };
-    let start = column(begun).min(WIDTH as usize - 1);
-    let length = (column(begun + took).saturating_sub(start)).max(1);
-    let rest = (WIDTH as usize).saturating_sub(start + length);
-    format!("{}{}{}", " ".repeat(start), "█".repeat(length), " ".repeat(rest))
+    let timings = finding.report.timings().filter_map(StageTiming::failed);
+    let reason = timings.map(|reason| reason.as_str().len()).max().unwrap_or_default();
+    columns
+        .saturating_sub(BESIDE_BAR + reason)
+        .clamp(NARROWEST_BAR, WIDEST_BAR)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{WIDTH, bar, line};
+    use super::{Axis, line};
     use std::time::Duration;
 
     #[test]
     fn a_bar_has_its_place_and_the_line_its_width() {
         let ms = Duration::from_millis;
-        assert!(bar(ms(0), ms(50), ms(100)).starts_with("████████████████████ "));
-        for (begun, took) in [(0, 0), (100, 0), (99, 1), (0, 100), (50, 500)] {
-            let drawn = bar(ms(begun), ms(took), ms(100));
-            assert_eq!(drawn.chars().count(), WIDTH as usize, "{begun} {took}");
+        for width in [8, 40] {
+            let axis = Axis { whole: ms(100), width };
+            assert!(
+                axis.bar(ms(0), ms(50))
+                    .starts_with(&format!("{} ", "█".repeat(width / 2)))
+            );
+            for (begun, took) in [(0, 0), (100, 0), (99, 1), (0, 100), (50, 500)] {
+                let drawn = axis.bar(ms(begun), ms(took));
+                assert_eq!(drawn.chars().count(), width, "{begun} {took}");
+            }
         }
     }
 

@@ -68,7 +68,7 @@ impl World {
             peer,
             ours,
             version,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: crate::support::http::client(),
             _names: names,
             _processes: processes,
             _folder: folder,

@@ -523,7 +523,7 @@ async fn no_secret_of_any_prober_is_shown_anywhere() {
     }
     // A rejected reload leaves the current configuration in place.
     running.write("glassbox.yml", &keys.fill(BAD[0], &canary("reload"), "secret"));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let answer = client.post(running.url("/-/reload")).send().await.unwrap();
     assert_eq!(answer.status(), 500);
     pages.push(("a bad reload".to_owned(), answer.text().await.unwrap()));
@@ -598,7 +598,7 @@ async fn no_password_of_the_exporters_port_is_shown_anywhere() {
         "--log.prober=debug",
     ];
     let running = Running::start_in(folder, &flags).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let ask = async |path: &str, password: &str| {
         let field = format!("Basic {}", BASE64.encode(format!("user:{password}")));
         let answer = client

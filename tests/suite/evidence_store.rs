@@ -49,7 +49,7 @@ async fn stop(mut running: Running) -> String {
 
 /// A page as a browser requests it: status and text.
 async fn browse(running: &Running, path: &str) -> (u16, String) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let request = client.get(running.url(path)).header(ACCEPT, "text/html,*/*;q=0.8");
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
@@ -305,7 +305,7 @@ async fn a_full_disk_is_survived() {
         .current_dir(folder.path());
     let mut process = Process::start(command.stderr(File::create(&log).unwrap()));
     process.listens(port).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let text = async |path: &str| {
         let answer = client
             .get(format!("http://127.0.0.1:{port}{path}"))

@@ -334,7 +334,7 @@ async fn with_stderr(stderr: impl Into<Stdio>) -> (Process, String) {
 async fn a_blocked_or_unwritable_log_does_not_block_the_exporter() {
     let (reader, writer) = std::io::pipe().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     for (reason, stderr) in [
         ("queue_full", Stdio::from(OwnedFd::from(writer))),
         ("write_failed", Stdio::from(full)),

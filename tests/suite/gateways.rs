@@ -436,7 +436,7 @@ async fn a_gateway_that_waits_30_s_for_its_origin_gets_a_verdict_within_10_s() {
         "http://127.0.0.1:{}/&backend=app@{}",
         running.ports[0].listen, hung.address
     );
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let answer = client
         .get(exporter.url(&format!("/probe?module=m&target={query}")))
         .header("X-Prometheus-Scrape-Timeout-Seconds", "10")

@@ -223,7 +223,7 @@ async fn the_image_runs_as_nobody_with_only_its_libraries_and_configuration() {
 }
 
 async fn probe(port: u16, target: &str) -> Page {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let url = format!("http://127.0.0.1:{port}/probe?target={target}");
     let answer = client.get(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);

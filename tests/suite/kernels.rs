@@ -43,7 +43,7 @@ impl Elsewhere {
     }
 
     async fn get(&self, path: &str) -> (u16, Option<String>, String) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http::client();
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let answer = client.get(url).send().await.unwrap();
         let id = answer.headers().get("x-glassbox-evidence");

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 fn scrape(exporter: &Exporter, target: &str) -> impl Future<Output = (StatusCode, String)> + Send + use<> {
     let url = exporter.url(&format!("/probe?module=m&target={target}"));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     async move {
         let answer = client.get(url).send().await.unwrap();
         let status = answer.status();

@@ -19,7 +19,7 @@ async fn sweep(port: u16, peer: &Peer) -> usize {
     for _ in 0..AT_ONCE {
         let (next, target) = (next.clone(), peer.http());
         workers.spawn(async move {
-            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let client = crate::support::http::client();
             let mut good = 0;
             loop {
                 let key = next.fetch_add(1, Ordering::SeqCst);
@@ -107,7 +107,7 @@ async fn without_file_descriptors_there_is_no_verdict() {
     for key in 0..60 {
         let url = format!("http://127.0.0.1:{port}/probe?target={}k{key}", peer.http());
         scrapes.spawn(async move {
-            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let client = crate::support::http::client();
             let request = client.get(url).header("X-Prometheus-Scrape-Timeout-Seconds", "3");
             // A connection for which the exporter has no file descriptor ends without a response, so it also gives no
             // verdict.

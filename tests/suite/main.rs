@@ -15,6 +15,7 @@ mod browser;
 mod canaries;
 mod certificates;
 mod client_certificates;
+mod command_line;
 mod compose;
 mod configuration;
 mod dashboards;

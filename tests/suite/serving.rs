@@ -66,7 +66,7 @@ impl Running {
         Self {
             process,
             folder,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: crate::support::http::client(),
             addresses,
         }
     }
@@ -249,7 +249,7 @@ async fn invalid_parameters_are_rejected_without_a_connection() {
 async fn an_invalid_scrape_timeout_is_rejected() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let url = exporter.url(&format!("/probe?target={}", peer.address));
     for wrong in ["abc", "", "-1", "NaN", "inf", "10s", "1e999"] {
         let request = client.get(&url).header("X-Prometheus-Scrape-Timeout-Seconds", wrong);
@@ -291,7 +291,7 @@ async fn an_invalid_scrape_timeout_is_rejected() {
 async fn the_probe_timeout_is_the_scrape_timeout_minus_the_offset() {
     let exporter = Exporter::start("modules:\n  http_2xx: {prober: http, timeout: 7s}\n  open: {prober: http}\n").await;
     let peer = Peer::start(ok).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     for (module, header, seconds) in [
         ("http_2xx", None, 7.0),
         ("http_2xx", Some("5"), 4.5),
@@ -526,7 +526,7 @@ async fn a_reload_keeps_the_counters_of_a_key() {
 async fn a_page_of_another_origin_may_not_reload() {
     let exporter = Exporter::start(PLAIN).await;
     std::fs::write(&exporter.config_file, "modules: {}\n").unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let own = format!("http://{}", exporter.address);
     let other_port = format!("http://127.0.0.1:{}", exporter.address.port() ^ 1);
     for foreign in ["http://evil.example", "null", "https://evil.example:9115", &other_port] {
@@ -575,7 +575,7 @@ async fn a_page_of_another_origin_may_not_reload() {
 async fn responses_are_gzipped_on_request() {
     let exporter = Exporter::start(PLAIN).await;
     let peer = Peer::start(ok).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     for path in [format!("/probe?target={}", peer.address), "/metrics".to_owned()] {
         for (accepted, zipped) in [
             (None, false),
@@ -786,7 +786,7 @@ async fn sigterm_rejects_new_probes_and_completes_twenty_in_flight() {
     let mut probes = tokio::task::JoinSet::new();
     for number in 0..20 {
         let url = running.url(&format!("/probe?target={}/{number}", peer.address));
-        let request = reqwest::Client::builder().no_proxy().build().unwrap().get(url);
+        let request = crate::support::http::client().get(url);
         probes.spawn(async move {
             let answer = request.send().await.unwrap();
             (answer.status(), answer.text().await.unwrap())
@@ -830,7 +830,7 @@ async fn sigint_ends_an_idle_exporter_and_a_second_signal_does_not_wait() {
     let (peer, mut asked, _release) = holding().await;
     let mut busy = Running::start(PLAIN, &[]).await;
     let url = busy.url(&format!("/probe?target={}", peer.address));
-    let probe = tokio::spawn(reqwest::Client::builder().no_proxy().build().unwrap().get(url).send());
+    let probe = tokio::spawn(crate::support::http::client().get(url).send());
     asked.wait_for(|count| *count == 1).await.unwrap();
     busy.process.signal("TERM");
     eventually("not ready", async || {
@@ -1091,7 +1091,7 @@ async fn waiting_scrapes_do_not_block_the_shutdown() {
     let (peer, mut asked, _never) = holding().await;
     let mut running = Running::start(PLAIN, &["--web.shutdown-timeout=4"]).await;
     let url = running.url(&format!("/probe?target={}", peer.address));
-    let scrape = reqwest::Client::builder().no_proxy().build().unwrap().get(url);
+    let scrape = crate::support::http::client().get(url);
     let scrape = scrape.header("X-Prometheus-Scrape-Timeout-Seconds", "600");
     let scrape = tokio::spawn(async move {
         let answer = scrape.send().await.unwrap();

@@ -56,7 +56,7 @@ impl Short {
     }
 
     async fn ask(&self, method: reqwest::Method, path: &str) -> (u16, String) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http::client();
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let answer = client.request(method, url).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())

@@ -85,14 +85,14 @@ impl Stoppable {
 
 /// An answer, and the id of its evidence.
 async fn probed(address: SocketAddr, path: &str) -> (String, String) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
     let id = answer.headers()["x-glassbox-evidence"].to_str().unwrap().to_owned();
     (answer.text().await.unwrap(), id)
 }
 
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }

@@ -93,7 +93,7 @@ impl Tortured {
 
     /// Status and body of a path. `None` if the connection ended without a response.
     async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::http::client();
         let request = client.get(format!("http://127.0.0.1:{}{path}", self.port));
         let timeout = Duration::from_secs(30);
         let answer = request

@@ -93,7 +93,13 @@ async fn the_web_configuration_enables_tls_and_http_2() {
         let running = serving(&tls(&authority, more)).await;
         assert_eq!(curl(&running, &authority, &[]).as_deref(), Some(answer));
         // A client without TLS gets no response.
-        assert!(Client::new().get(running.url("/-/healthy")).send().await.is_err());
+        assert!(
+            crate::support::http::client()
+                .get(running.url("/-/healthy"))
+                .send()
+                .await
+                .is_err()
+        );
     }
 }
 
@@ -165,7 +171,7 @@ async fn client_certificates_are_requested_as_configured() {
 }
 
 /// A hash from htpasswd.
-fn htpasswd(password: &str) -> String {
+pub fn htpasswd(password: &str) -> String {
     let output = Command::new("htpasswd").args(["-nbBC", "10", "", password]).output();
     let output = output.expect("`make deps` installs apache2-utils");
     let line = String::from_utf8(output.stdout).unwrap();
@@ -176,7 +182,7 @@ fn htpasswd(password: &str) -> String {
 async fn every_path_requires_a_password() {
     let web = |user: &str, password: &str| format!("basic_auth_users:\n  {user}: {}\n", htpasswd(password));
     let running = serving(&web("alice", "right")).await;
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let asked = async |path: &str, user: &str, password: &str| {
         let request = client.get(running.url(path)).basic_auth(user, Some(password));
         request.send().await.unwrap().status()
@@ -217,7 +223,7 @@ async fn every_path_requires_a_password() {
 /// A client with this source address.
 fn client_from(address: [u8; 4]) -> Client {
     let from = std::net::IpAddr::from(address);
-    Client::builder().no_proxy().local_address(from).build().unwrap()
+    crate::support::http::builder().local_address(from).build().unwrap()
 }
 
 #[tokio::test]
@@ -303,7 +309,7 @@ async fn unauthenticated_requests_do_not_use_the_rate_limit() {
         htpasswd("right")
     );
     let running = serving(&web).await;
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     let asked = async |password: &str| {
         let request = client
             .get(running.url("/-/healthy"))
@@ -325,7 +331,7 @@ async fn dns_rebinding_cannot_trigger_a_reload() {
         "--web.external-url=https://monitoring.example.org:8443/",
     ];
     let running = Running::start(PLAIN, &flags).await;
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = crate::support::http::client();
     for (host, status) in [
         (None, 200),
         (Some("evil.example.org"), 403),
@@ -496,8 +502,7 @@ async fn systemd_sockets_and_notifications_work() {
     assert_eq!(told().trim(), "READY=1");
     let port = std::fs::read_to_string(port).unwrap();
     let url = format!("http://127.0.0.1:{}/-/healthy", port.lines().next().unwrap());
-    let answer = Client::builder()
-        .no_proxy()
+    let answer = crate::support::http::builder()
         .build()
         .unwrap()
         .get(url)

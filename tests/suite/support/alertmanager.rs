@@ -105,7 +105,7 @@ impl Alertmanager {
         process.listens(port).await;
         Self {
             address: format!("127.0.0.1:{port}"),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: super::http::client(),
             notifications,
             _receiver: receiver,
             _process: process,

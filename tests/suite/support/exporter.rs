@@ -56,7 +56,7 @@ impl Exporter {
         Self {
             address,
             config_file,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: super::http::client(),
             _stop: stop,
             _folder: folder,
         }

@@ -39,7 +39,7 @@ impl Host {
         process.listens(port).await;
         Self {
             port,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: super::http::client(),
             _process: process,
             folder,
         }

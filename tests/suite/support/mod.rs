@@ -9,6 +9,7 @@ pub mod frames;
 pub mod health;
 pub mod held;
 pub mod host;
+pub mod http;
 pub mod mutants;
 pub mod name_server;
 pub mod old_tls;

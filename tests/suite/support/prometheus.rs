@@ -35,7 +35,7 @@ impl Prometheus {
             .stderr(log);
         let mut prometheus = Self {
             url: format!("http://{address}"),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: super::http::client(),
             process: Process::start(&mut command),
             command,
             folder,
