@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(Command::Completions { shell }) = cli.command {
-        // A reader that stops early, such as `head`, is no error.
+        // A reader may stop early, such as `head`.
         let _ = std::io::stdout().write_all(&Cli::completions(shell));
         return ExitCode::SUCCESS;
     }
