@@ -490,7 +490,10 @@ async fn the_rules_use_series_of_a_running_exporter() {
          modules: {{http_2xx: {{prober: http, interval: 1m, http: {{tls_config: {{ca_file: {:?}}}}}}}}}",
         control.address, authority.ca_file
     );
-    let exporter = Exporter::start(&config).await;
+    let exporter = Exporter::start_with(&config, |settings| {
+        settings.external_url = Some("https://probes.example".to_owned());
+    })
+    .await;
     let secured = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
     let page = async |path: String| exporter.get(&path).await.text().await.unwrap();
     // The second scrape starts a lease.
