@@ -64,4 +64,5 @@ mod torture;
 mod truth;
 mod weaknesses;
 mod web;
+mod web_proxies;
 mod wire;
