@@ -31,6 +31,7 @@ mod http3;
 mod image;
 mod injection;
 mod kernels;
+mod kubernetes;
 mod leases;
 mod legacy_tls;
 mod limits;

@@ -14,6 +14,8 @@ use tokio::io::AsyncWriteExt as _;
 
 const NAME: &str = "probes.example.com";
 
+const USERS: &str = "/etc/nginx/glassbox.htpasswd";
+
 const MODULES: &str = "modules:\n  http_2xx: {prober: http}\n";
 
 /// A response as curl received it.
@@ -98,7 +100,7 @@ impl Site {
             assert!(site.contains(old), "{name}: {old}");
             site = site.replace(old, new);
         }
-        let site = site.replace("/etc/nginx/glassbox.htpasswd", &shown(&users));
+        let site = site.replace(USERS, &shown(&users));
         std::fs::write(folder.join("site.conf"), site).unwrap();
         let main = "daemon off; master_process off; pid nginx.pid; error_log error.log notice;\n\
                     events { worker_connections 64; }\n\
@@ -291,7 +293,7 @@ async fn several_shards_behind_one_name_have_their_own_links() {
     let (site, targets) = (Site::new(), [Peer::start(ok).await, Peer::start(ok).await]);
     let mut shards = Vec::new();
     for (number, target) in targets.iter().enumerate() {
-        let external = format!("--web.external-url={}", site.url(&format!("/shard-{number}/")));
+        let external = format!("--web.external-url={}", site.url(&format!("/glassbox-{number}/")));
         shards.push(exporter(&[&external, "--web.route-prefix=/"], target).await);
     }
     // The third shard is down.
@@ -303,7 +305,7 @@ async fn several_shards_behind_one_name_have_their_own_links() {
     ];
     let _nginx = site.nginx("shards.conf", &replaced).await;
     for (number, ((running, id), target)) in shards.iter().zip(&targets).enumerate() {
-        let prefix = format!("/shard-{number}/");
+        let prefix = format!("/glassbox-{number}/");
         let evidence = format!("{prefix}evidence/{id}");
         assert_eq!(site.curl(&evidence, &[]).status, 401);
         for page in ["", "style.css", "copy.js", "refresh.js"] {
@@ -339,10 +341,10 @@ async fn several_shards_behind_one_name_have_their_own_links() {
     );
     assert_closed(&site, &LOGIN);
     for path in [
-        "/shard-0/probe?target=a",
-        "/shard-0/-/reload",
-        "/shard-0/evidence/../../probe",
-        "/shard-3/",
+        "/glassbox-0/probe?target=a",
+        "/glassbox-0/-/reload",
+        "/glassbox-0/evidence/../../probe",
+        "/glassbox-3/",
     ] {
         assert_eq!(site.curl(path, &LOGIN).status, 403, "{path}");
     }
@@ -352,7 +354,7 @@ async fn several_shards_behind_one_name_have_their_own_links() {
 #[tokio::test]
 async fn a_shard_that_is_down_is_skipped() {
     let (site, target) = (Site::new(), Peer::start(ok).await);
-    let external = format!("--web.external-url={}", site.url("/shard-2/"));
+    let external = format!("--web.external-url={}", site.url("/glassbox-2/"));
     let (running, id) = exporter(&[&external, "--web.route-prefix=/"], &target).await;
     let nobody = format!("127.0.0.1:{}", free_port());
     let replaced = [
