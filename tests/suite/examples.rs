@@ -522,6 +522,15 @@ async fn the_rules_use_series_of_a_running_exporter() {
                 .filter(|name| name.starts_with("probe_") || name.contains("box_"))
                 .map(str::to_owned),
         );
+        // The metric of the evidence link, with its label.
+        let evidence = rule["annotations"]["evidence"].as_str().unwrap_or_default();
+        for found in word
+            .find_iter(evidence)
+            .filter(|found| found.as_str().starts_with("glassbox_"))
+        {
+            asked_for.insert(found.as_str().to_owned());
+            assert!(served.contains(&format!("{}{{url=\"", found.as_str())));
+        }
         // Labels of the verdict that the annotation uses.
         let description = rule["annotations"]["description"].as_str().unwrap_or_default();
         if description.contains("probe_failure_info") {
@@ -530,7 +539,9 @@ async fn the_rules_use_series_of_a_running_exporter() {
                 .find(|line| line.starts_with("probe_failure_info{"))
                 .unwrap();
             // Prometheus adds the label of a place.
-            for found in label.captures_iter(description).filter(|found| &found[1] != "place") {
+            // `url` is a label of the exporter's own metric.
+            let of_verdict = |name: &str| !["place", "url"].contains(&name);
+            for found in label.captures_iter(description).filter(|found| of_verdict(&found[1])) {
                 assert!(
                     verdict.contains(&format!("{}=\"", &found[1])),
                     "{} is not a label of {verdict}",

@@ -201,8 +201,13 @@ async fn nginx_with_passwords_opens_the_pages_and_nothing_else() {
         (307, evidence.as_str())
     );
     assert_closed(&site, &LOGIN);
-    let put = site.curl(&evidence, &[&LOGIN[..], &["--request", "DELETE"]].concat());
-    assert_eq!(put.status, 403);
+    let closed = site.curl("/probe?target=a", &LOGIN);
+    assert_eq!(
+        closed.body,
+        "This proxy opens only the landing page and the evidence.\n"
+    );
+    let delete = site.curl(&evidence, &[&LOGIN[..], &["--request", "DELETE"]].concat());
+    assert_eq!(delete.status, 403);
     assert!(target.connections() == 1, "only the first probe reached the target");
 }
 
@@ -286,6 +291,45 @@ async fn nginx_with_single_sign_on_opens_the_pages_after_the_sign_in() {
     // Only nginx itself may ask whether a browser is signed in.
     assert_eq!(site.curl("/oauth2/auth", &signed_in).status, 404);
     assert_closed(&site, &signed_in);
+}
+
+/// The exporter receives neither the password nor the session of a user. Its log and evidence could not mask them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_end_at_the_proxy() {
+    let sign_in = sign_in_server().await;
+    let echo = Peer::start(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            head.len()
+        );
+        let _ = stream.write_all(&[answer.as_bytes(), &head].concat()).await;
+        let _ = stream.shutdown().await;
+    })
+    .await;
+    let [echo, sign_in] = [&echo, &sign_in].map(|peer| peer.address.to_string());
+    let replaced = [
+        ("basic-auth.conf", vec![("127.0.0.1:9115", echo.as_str())]),
+        (
+            "oauth2-proxy.conf",
+            vec![("127.0.0.1:9115", &echo), ("127.0.0.1:4180", &sign_in)],
+        ),
+        ("shards.conf", vec![("10.0.0.10:9115", &echo)]),
+    ];
+    for (name, replaced) in replaced {
+        let site = Site::new();
+        let _nginx = site.nginx(name, &replaced).await;
+        let flags = [&LOGIN[..], &["--cookie", "_oauth2_proxy=valid"]].concat();
+        let head = site.curl("/evidence/x", &flags).body.to_ascii_lowercase();
+        assert!(head.starts_with("get /evidence/x "), "{name}: {head}");
+        for field in ["authorization:", "cookie:"] {
+            assert!(!head.contains(field), "{name}: {head}");
+        }
+        assert!(
+            head.contains(&format!("\r\nhost: {NAME}:{}\r\n", site.port)),
+            "{name}: {head}"
+        );
+    }
 }
 
 #[tokio::test]
