@@ -7,7 +7,6 @@ use crate::support::peer::{Peer, ok, read_head};
 use crate::support::pki::Authority;
 use crate::support::process::{Process, free_port};
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
@@ -83,24 +82,29 @@ impl Site {
 
     /// Starts nginx with an example, in which some texts are replaced.
     async fn nginx(&self, name: &str, replaced: &[(&str, &str)]) -> Process {
-        let folder = self.folder.path();
         let (certificate, key) = self.authority.files(NAME);
-        let users = folder.join("users");
-        std::fs::write(&users, "oncall:{PLAIN}changeme\n").unwrap();
-        let shown = |path: &Path| path.display().to_string();
-        let mut site = example(&format!("browsers/{name}"));
+        let [certificate, key] = [certificate, key].map(|file| file.display().to_string());
         let listen = format!("listen 127.0.0.1:{} ssl;", self.port);
         let files = [
             ("listen 443 ssl;", listen.as_str()),
             ("listen [::]:443 ssl;", ""),
-            ("/etc/nginx/probes.example.com.pem", &shown(&certificate)),
-            ("/etc/nginx/probes.example.com-key.pem", &shown(&key)),
+            ("/etc/nginx/probes.example.com.pem", &certificate),
+            ("/etc/nginx/probes.example.com-key.pem", &key),
         ];
-        for (old, new) in files.iter().chain(replaced) {
-            assert!(site.contains(old), "{name}: {old}");
+        let site = example(&format!("browsers/{name}"));
+        self.nginx_with(&site, &[&files[..], replaced].concat()).await
+    }
+
+    /// Starts nginx with the configuration of a site.
+    async fn nginx_with(&self, site: &str, replaced: &[(&str, &str)]) -> Process {
+        let folder = self.folder.path();
+        let users = folder.join("users");
+        std::fs::write(&users, "oncall:{PLAIN}changeme\n").unwrap();
+        let mut site = site.replace(USERS, users.to_str().unwrap());
+        for (old, new) in replaced {
+            assert!(site.contains(old), "{old}");
             site = site.replace(old, new);
         }
-        let site = site.replace(USERS, &shown(&users));
         std::fs::write(folder.join("site.conf"), site).unwrap();
         let main = "daemon off; master_process off; pid nginx.pid; error_log error.log notice;\n\
                     events { worker_connections 64; }\n\
@@ -209,6 +213,35 @@ async fn nginx_with_passwords_opens_the_pages_and_nothing_else() {
     let delete = site.curl(&evidence, &[&LOGIN[..], &["--request", "DELETE"]].concat());
     assert_eq!(delete.status, 403);
     assert!(target.connections() == 1, "only the first probe reached the target");
+}
+
+/// The proxy of `examples/kubernetes/browsers.yml`, behind an Ingress that ends TLS.
+#[tokio::test]
+async fn the_proxy_in_the_cluster_is_healthy_without_a_password() {
+    let (site, target) = (Site::new(), Peer::start(ok).await);
+    let (running, id) = exporter(&[], &target).await;
+    let manifest = example("kubernetes/browsers.yml");
+    let config: Value = serde_yaml::from_str(manifest.split("\n---\n").next().unwrap()).unwrap();
+    let (certificate, key) = site.authority.files(NAME);
+    let (certificate, key) = (certificate.display(), key.display());
+    let listen = format!(
+        "listen 127.0.0.1:{} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};",
+        site.port
+    );
+    let users = site.folder.path().join("users");
+    let replaced = [
+        ("listen 8080;", listen.as_str()),
+        ("glassbox.monitoring.svc:9115", &running.addresses[0]),
+        ("/etc/glassbox/htpasswd", users.to_str().unwrap()),
+    ];
+    let _nginx = site
+        .nginx_with(config["data"]["default.conf"].as_str().unwrap(), &replaced)
+        .await;
+    assert_eq!(site.curl("/healthz", &[]).status, 204);
+    let evidence = format!("/evidence/{id}");
+    assert_eq!(site.curl(&evidence, &[]).status, 401);
+    assert_eq!(site.curl(&evidence, &LOGIN).status, 200);
+    assert_closed(&site, &LOGIN);
 }
 
 /// A proxy that passes on the browser's `Host` also passes the protections against other sites.
@@ -352,6 +385,8 @@ async fn several_shards_behind_one_name_have_their_own_links() {
         let prefix = format!("/glassbox-{number}/");
         let evidence = format!("{prefix}evidence/{id}");
         assert_eq!(site.curl(&evidence, &[]).status, 401);
+        let bare = site.curl(prefix.trim_end_matches('/'), &[]);
+        assert_eq!((bare.status, &bare.location), (301, &prefix));
         for page in ["", "style.css", "copy.js", "refresh.js"] {
             assert_eq!(site.curl(&format!("{prefix}{page}"), &LOGIN).status, 200);
         }
