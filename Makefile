@@ -15,6 +15,8 @@
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
+# Checks the manifests against the schemas of Kubernetes, which the package contains.
+KUBERNETES_VALIDATE := 1.37.0
 
 # Fuzz targets, and the time for each.
 PARSERS := configuration target gateway proxy_status labels regexp accept
@@ -30,6 +32,8 @@ PACKAGES += perl make
 PACKAGES += apache2-utils caddy squid unbound openssh-server python3-grpcio python3-websockets iproute2 util-linux
 PACKAGES += $(shell command -v npm >/dev/null || echo nodejs npm)
 DRIVER := tests/browser/node_modules/.package-lock.json
+PACKAGES += $(shell python3 -m pip --version >/dev/null 2>&1 || echo python3-pip)
+SCHEMAS := target/tools/kubernetes-validate/kubernetes_validate-$(KUBERNETES_VALIDATE).dist-info/METADATA
 
 # The second TLS library, which the image also contains. `make run` omits it, because its build takes 90 seconds.
 FEATURES := --features legacy-tls
@@ -39,7 +43,7 @@ FEATURES := --features legacy-tls
 run:
 	cargo run --release --locked -- $(ARGS)
 
-test: deps $(DRIVER)
+test: deps $(DRIVER) $(SCHEMAS)
 	cargo test --locked $(FEATURES)
 
 # Without the `advisories` check of cargo-deny: see deny.toml.
@@ -121,6 +125,12 @@ deps:
 	            apt-get install --quiet --yes --no-install-recommends $$missing; \
 	}; \
 	install || { sleep 10; install; }
+
+$(SCHEMAS): | deps
+	rm -rf target/tools/kubernetes-validate
+	python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+	    --target target/tools/kubernetes-validate kubernetes-validate==$(KUBERNETES_VALIDATE)
+	touch $@
 
 $(DRIVER): tests/browser/package-lock.json | deps
 	npm ci --prefix tests/browser

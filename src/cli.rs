@@ -103,7 +103,8 @@ pub struct Cli {
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<String>,
 
-    /// URL under which the exporter is externally reachable, or only the path of this URL.
+    /// URL at which browsers reach the exporter, or only the path of this URL. The evidence links of alerts start with a
+    /// complete URL.
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<String>,
 
@@ -292,6 +293,7 @@ impl Cli {
             series_limit: self.series_limit as usize,
             series_idle: Duration::from_secs(self.series_idle.into()),
             route_prefix: prefix(route.as_deref().or(external.as_deref())),
+            external_url: given(self.external_url.as_deref()).and_then(external_url::links_from),
             link_prefix: prefix(external.as_deref().or(route.as_deref())),
             allowed_hosts: self.allowed_hosts(),
             shutdown_timeout: Duration::from_secs(self.shutdown_timeout.into()),

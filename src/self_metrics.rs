@@ -175,6 +175,11 @@ impl SelfMetrics {
         }
     }
 
+    /// Adds the URL at which browsers reach the exporter. Alerts read it to link to evidence.
+    pub fn set_external_url(&self, url: &str) {
+        MetricFactory(&self.registry).external_url(url);
+    }
+
     /// Records the result of a configuration load.
     pub fn reloaded(&self, well: bool) {
         self.reload_successful.set(well.into());

@@ -68,6 +68,8 @@ pub struct ServerSettings {
     /// Prefix of every link on a page, as browsers see it. It differs from `route_prefix` if a reverse proxy rewrites
     /// the path.
     pub link_prefix: String,
+    /// URL at which browsers reach the exporter, without a trailing slash. Links that leave the pages start with it.
+    pub external_url: Option<String>,
     /// `Host` values that requests may use to reload the configuration.
     pub allowed_hosts: AllowedHosts,
     /// Maximum time from the shutdown signal to the exit of the process.
@@ -87,6 +89,7 @@ impl Default for ServerSettings {
             series_idle: Duration::from_hours(1),
             route_prefix: String::new(),
             link_prefix: String::new(),
+            external_url: None,
             allowed_hosts: AllowedHosts::default(),
             shutdown_timeout: Duration::from_secs(25),
         }
@@ -155,6 +158,9 @@ impl App {
             workers,
         );
         scheduler.self_metrics().reloaded(true);
+        if let Some(url) = &settings.external_url {
+            scheduler.self_metrics().set_external_url(url);
+        }
         Ok(Self {
             scheduler: Arc::new(scheduler),
             auth,

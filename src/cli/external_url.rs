@@ -40,6 +40,21 @@ pub(super) fn host_of(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
+/// Returns the URL of a browser's links, without a trailing slash: `None` if the value of the flag is only a path, or not
+/// a web address. Credentials, query and fragment are removed.
+pub(super) fn links_from(url: &str) -> Option<String> {
+    let (scheme, rest) = scheme(url).ok()?;
+    let scheme = scheme.to_ascii_lowercase();
+    if !["http", "https"].contains(&scheme.as_str()) {
+        return None;
+    }
+    let rest = rest.strip_prefix("//")?;
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let path = encoded(parse(url).ok()?);
+    (!host.is_empty()).then(|| format!("{scheme}://{host}{}", super::prefix(Some(&path))))
+}
+
 /// Encodes a path, which may contain percent-encoded bytes, as in a request.
 pub(super) fn encoded(path: &str) -> String {
     let bytes: Vec<u8> = percent_decode_str(path).collect();
@@ -121,7 +136,7 @@ fn check_escapes(text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{host_of, path_of};
+    use super::{host_of, links_from, path_of};
 
     /// The expected values are the paths that `blackbox_exporter` 0.28 logs (`--log.level=debug`) before it trims the
     /// slashes.
@@ -161,6 +176,28 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(host_of(url).as_deref(), host, "{url}");
+        }
+    }
+
+    #[test]
+    fn links_start_with_a_web_address_without_credentials() {
+        for (url, links) in [
+            ("https://probes.example.com", Some("https://probes.example.com")),
+            ("https://probes.example.com/", Some("https://probes.example.com")),
+            (
+                "HTTPS://user:pass@probes.example.com:8443/shard 0//?x=1#c",
+                Some("https://probes.example.com:8443/shard%200"),
+            ),
+            ("http://[::1]:9115/b", Some("http://[::1]:9115/b")),
+            // The scheme is unknown, or what Go reads as a scheme is a host name.
+            ("//probes.example.com/x", None),
+            ("probes.example.com:9115/x", None),
+            ("ftp://probes.example.com/", None),
+            ("https:///x", None),
+            ("/blackbox", None),
+            ("", None),
+        ] {
+            assert_eq!(links_from(url).as_deref(), links, "{url}");
         }
     }
 

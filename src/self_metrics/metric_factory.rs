@@ -85,6 +85,14 @@ impl MetricFactory<'_> {
         );
     }
 
+    pub fn external_url(&self, url: &str) {
+        self.info(
+            "glassbox_external_url_info",
+            "URL at which browsers reach the exporter (--web.external-url); absent if that is not a complete URL",
+            &[("url", url)],
+        );
+    }
+
     pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
         let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
         let metric = Histogram::with_opts(options).expect("constant names and rising bounds are valid");

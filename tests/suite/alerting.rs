@@ -21,6 +21,9 @@ struct Scene {
     _folder: TempDir,
 }
 
+/// The exporter states this URL, and the rules read it.
+const EXTERNAL: &str = "https://probes.example/glassbox";
+
 impl Scene {
     /// Starts everything, with further targets.
     async fn start(others: &str) -> Self {
@@ -33,7 +36,10 @@ impl Scene {
                 "controls: [{{address: \"{}\"}}]\nmodules: {{http_2xx: {{prober: http}}}}",
                 control.address
             ),
-            |settings| settings.timeout_offset = std::time::Duration::from_millis(100),
+            |settings| {
+                settings.timeout_offset = std::time::Duration::from_millis(100);
+                settings.external_url = Some(EXTERNAL.to_owned());
+            },
         )
         .await;
         let alertmanager = Alertmanager::start().await;
@@ -128,11 +134,9 @@ async fn a_stopped_upstream_pages_with_the_link_and_the_evidence() {
     assert!(description.contains("Answered by: nginx"), "{description}");
     assert_eq!(page.annotation("contact"), "the operator of the gateway");
     let evidence = page.annotation("evidence");
-    assert!(
-        evidence.starts_with(&scene.exporter.url("/evidence?target=")),
-        "{evidence}"
-    );
-    let page = reqwest::get(evidence).await.unwrap();
+    let path = evidence.strip_prefix(EXTERNAL).unwrap();
+    assert!(path.starts_with("/evidence?target="), "{evidence}");
+    let page = reqwest::get(scene.exporter.url(path)).await.unwrap();
     assert_eq!(page.status(), 200);
     let found = reqwest::get(format!("{}.json", page.url())).await.unwrap();
     let found: Value = serde_json::from_str(&found.text().await.unwrap()).unwrap();

@@ -73,7 +73,10 @@ fn metrics(metrics: &[&&Metric]) -> String {
 
 /// The exporter's own metrics as in a scrape. Metrics without a value at the start get their row when they first occur.
 async fn own_metrics() -> String {
-    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let exporter = Exporter::start_with("modules: {http_2xx: {prober: http}}", |settings| {
+        settings.external_url = Some("https://probes.example".to_owned());
+    })
+    .await;
     let page = exporter.get("/metrics").await.text().await.unwrap();
     let words = |line: &str, key: &str| {
         let (name, words) = line.strip_prefix(key)?.split_once(' ')?;

@@ -482,6 +482,26 @@ fn the_vantage_alert_inhibits_all_alerts_except_those_on_the_exporter() {
 }
 
 #[tokio::test]
+async fn the_evidence_links_of_all_alerts_read_the_url_of_the_exporter() {
+    let exporter = Exporter::start_with("modules: {}", |settings| {
+        settings.external_url = Some("https://probes.example".to_owned());
+    })
+    .await;
+    let metrics = exporter.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("\nglassbox_external_url_info{url=\"https://probes.example\"} 1\n"));
+    let mut links = 0;
+    for rule in RULES.iter().flat_map(|(rules, _)| rules_of(rules)) {
+        let annotations = ["evidence", "description"].map(|key| rule["annotations"][key].as_str().unwrap_or_default());
+        for annotation in annotations.iter().filter(|text| text.contains("/evidence?target=")) {
+            assert!(annotation.contains("glassbox_external_url_info{"), "{annotation}");
+            assert!(annotation.contains(".Labels.url"), "{annotation}");
+            links += 1;
+        }
+    }
+    assert!(links > 10, "{links}");
+}
+
+#[tokio::test]
 async fn the_rules_use_series_of_a_running_exporter() {
     let authority = Authority::new();
     let control = Peer::start(ok).await;
@@ -527,7 +547,9 @@ async fn the_rules_use_series_of_a_running_exporter() {
                 .find(|line| line.starts_with("probe_failure_info{"))
                 .unwrap();
             // Prometheus adds the label of a place.
-            for found in label.captures_iter(description).filter(|found| &found[1] != "place") {
+            // `url` is a label of the exporter's own metric.
+            let of_verdict = |name: &str| !["place", "url"].contains(&name);
+            for found in label.captures_iter(description).filter(|found| of_verdict(&found[1])) {
                 assert!(
                     verdict.contains(&format!("{}=\"", &found[1])),
                     "{} is not a label of {verdict}",
