@@ -72,8 +72,8 @@ pub fn json(entry: &HistoryEntry) -> Value {
         "late": finding.late,
         "lag_seconds": finding.lag.map(seconds),
         "verdict": finding.verdict.as_ref().map(verdict),
-        "reproduce": reproduce::command(&finding.report),
-        "investigation": finding.investigation.as_deref().map(investigation),
+        "reproduce": reproduce::of_target(finding),
+        "investigation": finding.investigation.as_deref().map(|found| investigation(finding, found)),
         "diagnostics": diagnostics(finding),
         "controls": finding.vantage.as_deref().map(vantage),
     })
@@ -86,11 +86,11 @@ fn target(finding: &Finding) -> Value {
     report
 }
 
-fn investigation(investigation: &Investigation) -> Value {
+fn investigation(finding: &Finding, investigation: &Investigation) -> Value {
     let mut shown = json!({ "duration_seconds": seconds(investigation.took) });
     for result in investigation.results() {
         shown[Diagnostic::of(result.kind).name] = match &result.outcome {
-            DiagnosticOutcome::Direct(direct) => direct.iter().map(backend).collect(),
+            DiagnosticOutcome::Direct(direct) => direct.iter().map(|direct| backend(finding, direct)).collect(),
             DiagnosticOutcome::Edge(edge) => report(edge),
             DiagnosticOutcome::Addresses(addresses) => {
                 let shown = addresses
@@ -124,14 +124,14 @@ fn diagnostics(finding: &Finding) -> Vec<Value> {
     shown.collect()
 }
 
-fn backend(direct: &DirectRequest) -> Value {
+fn backend(finding: &Finding, direct: &DirectRequest) -> Value {
     json!({
         "name": direct.backend.name,
         "address": direct.backend.to_string(),
         "tls": direct.backend.tls,
         "reachable": direct.reachable,
         "success": direct.report.succeeded(),
-        "reproduce": reproduce::command(&direct.report),
+        "reproduce": reproduce::of_backend(finding, direct),
         "report": report(&direct.report),
         "handshake": direct.handshake.as_ref().map(report),
     })

@@ -205,12 +205,9 @@ fn diagnostics(finding: &Finding) -> Markup {
 /// Text to copy: the incident report, and the command that repeats the request.
 fn copies(entry: &HistoryEntry) -> Markup {
     let finding = &entry.finding;
-    let command = reproduce::command(&finding.report).map(|command| {
-        if finding.module.prober.has_module_fields(&finding.requested) {
-            command + "\n# This command omits the module's header fields, credentials and body."
-        } else {
-            command
-        }
+    let command = reproduce::of_target(finding).map(|command| match reproduce::note(finding) {
+        Some(note) => format!("# {note}\n{command}"),
+        None => command,
     });
     html! {
         section.copies aria-label="Texts to copy" {

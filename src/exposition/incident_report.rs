@@ -31,10 +31,10 @@ pub fn text(entry: &HistoryEntry) -> String {
     for exchange in &report.exchanges {
         put(&exchange_lines(exchange));
     }
-    if let Some(command) = reproduce::command(report) {
+    if let Some(command) = reproduce::of_target(finding) {
         put(&format!("To reproduce: {command}"));
-        if finding.module.prober.has_module_fields(&finding.requested) {
-            put("This command omits the module's header fields, credentials and body.");
+        if let Some(note) = reproduce::note(finding) {
+            put(&note);
         }
     }
     put(&format!("Evidence: {}", entry.id));

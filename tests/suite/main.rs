@@ -53,6 +53,7 @@ mod readme;
 mod redirects;
 mod reload;
 mod renewals;
+mod reproduce;
 mod requests;
 mod resolving;
 mod routes;

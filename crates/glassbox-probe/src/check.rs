@@ -65,7 +65,7 @@ pub use memory_limit::{MemoryPool, NoMemory, ProbeMemory};
 pub use refusal::Refusal;
 pub use resolve::AddressFamily;
 pub use resolver::{NameServer, NameServerError, Resolver};
-pub use tls::{Identity, Tls, TlsError, TlsSettings, TlsVersion};
+pub use tls::{Identity, Tls, TlsError, TlsFiles, TlsSettings, TlsVersion};
 pub use trust::may_have_many_paths;
 pub use trust::{Trust, Trusted};
 pub use tunnel::Tunnel;

@@ -1,6 +1,7 @@
 //! The probers: the `Prober` trait, the table of probers, and a module that is ready to run.
 
 pub mod blocks;
+mod client_options;
 pub mod credentials;
 pub mod dns;
 mod endpoint;
@@ -16,6 +17,8 @@ pub mod script;
 pub mod tcp;
 pub mod unix;
 pub mod websocket;
+
+pub use client_options::{BodyOption, ClientOptions, TlsOptions};
 
 use crate::budget::RequestRate;
 use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver};
@@ -149,6 +152,11 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// Whether the prober first waits for plain text from the server. A TLS port sends nothing before the client does.
     fn reads_plaintext_first(&self) -> bool {
         false
+    }
+
+    /// What another client needs to send the same request.
+    fn client_options(&self) -> ClientOptions {
+        ClientOptions::default()
     }
 
     /// Checks the caller's parameters before anything is dialled. The error messages match `blackbox_exporter`'s.

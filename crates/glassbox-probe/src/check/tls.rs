@@ -42,6 +42,19 @@ pub struct TlsSettings {
     /// ALPN protocols to offer (RFC 7301), in order of preference. Empty if the application protocol needs no
     /// negotiation.
     pub alpn: &'static [&'static [u8]],
+    /// The names of the files, for display.
+    pub files: TlsFiles,
+}
+
+/// The names of the files with certificates and keys, as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Trusted authorities.
+    pub ca: Option<String>,
+    /// Client certificate.
+    pub cert: Option<String>,
+    /// Key of the client certificate.
+    pub key: Option<String>,
 }
 
 /// A client certificate with its key, if the module has one.
@@ -86,6 +99,7 @@ pub struct Tls {
     skip_verify: bool,
     /// The module's minimum and maximum TLS version.
     versions: (TlsVersion, TlsVersion),
+    files: TlsFiles,
 }
 
 /// Why a probe cannot use TLS. This gives no information about the target.
@@ -145,6 +159,7 @@ impl Tls {
             server_name: settings.server_name,
             skip_verify: settings.skip_verify,
             versions: (settings.min_version, settings.max_version),
+            files: settings.files,
         })
     }
 
@@ -154,8 +169,21 @@ impl Tls {
         self.server_name.as_deref()
     }
 
+    /// Whether any certificate is accepted.
+    #[must_use]
+    pub const fn skips_verification(&self) -> bool {
+        self.skip_verify
+    }
+
+    /// The names of the files.
+    #[must_use]
+    pub const fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
     /// The minimum and maximum version. If the maximum is below the minimum, no version is enabled.
-    pub(super) const fn versions(&self) -> (TlsVersion, TlsVersion) {
+    #[must_use]
+    pub const fn versions(&self) -> (TlsVersion, TlsVersion) {
         self.versions
     }
 
@@ -344,6 +372,7 @@ impl Tls {
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
             alpn: &[],
+            files: TlsFiles::default(),
         })
         .unwrap()
     }

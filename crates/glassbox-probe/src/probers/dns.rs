@@ -18,7 +18,7 @@ pub use types::type_number;
 
 use self::message::{DnsQuestion, framed, rcode_name, read};
 use super::endpoint::Endpoint;
-use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
+use super::{ClientOptions, InitialSeries, ProbeFuture, ProbeRequest, Prober, TlsOptions, Variant};
 use crate::check::{
     AddressFamily, BodyPlan, Check, DialogueRead, HttpRequest, ProbeFailed, Refusal, RequestMode, Resolver, Tls,
 };
@@ -347,6 +347,13 @@ impl Prober for DnsProber {
 
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
         Some(self.place(requested, Variant::Original).ok()?.origin("dns"))
+    }
+
+    fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            tls: Some(TlsOptions::of(&self.tls)),
+            ..ClientOptions::default()
+        }
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

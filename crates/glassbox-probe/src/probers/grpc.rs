@@ -10,7 +10,7 @@ mod status;
 
 use super::endpoint::Endpoint;
 use super::header_fields::host_field;
-use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
+use super::{ClientOptions, InitialSeries, ProbeFuture, ProbeRequest, Prober, TlsOptions, Variant};
 use crate::check::{
     AddressFamily, BodyPlan, Check, HttpRequest, KeptBody, ProbeFailed, Refusal, RequestMode, Resolver, Tls,
 };
@@ -188,6 +188,13 @@ impl Prober for GrpcProber {
 
     fn asks_by_hostname(&self) -> bool {
         false
+    }
+
+    fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            tls: Some(TlsOptions::of(&self.tls)),
+            ..ClientOptions::default()
+        }
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

@@ -28,8 +28,8 @@ pub use oauth::{Algorithm, Grant, OAuth2, Signing};
 pub use settings::{HeaderAssertion, HttpProber, RequestBody};
 pub use versions::Versions;
 
-use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
-use crate::check::{AddressFamily, BodyPlan, Check, KeptBody, ProbeFailed, Refusal, Resolver};
+use super::{BodyOption, ClientOptions, InitialSeries, ProbeFuture, ProbeRequest, Prober, TlsOptions, Variant};
+use crate::check::{AddressFamily, BodyPlan, Check, Coding, KeptBody, ProbeFailed, Refusal, Resolver};
 use crate::limits::Limits;
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -231,6 +231,28 @@ impl Prober for HttpProber {
             || !self.fields.is_empty()
             || !self.body.is_empty()
             || !plain
+    }
+
+    fn client_options(&self) -> ClientOptions {
+        let named = self.headers.iter().map(|(name, _)| name);
+        let named = named.chain(self.fields.0.iter().map(|(name, _)| name));
+        let mut headers: Vec<String> = named.map(ToString::to_string).collect();
+        if self.credentials.is_some() || self.oauth2.is_some() {
+            headers.push(http::header::AUTHORIZATION.to_string());
+        }
+        headers.sort_unstable();
+        headers.dedup();
+        ClientOptions {
+            tls: Some(TlsOptions::of(&self.tls)),
+            headers,
+            body: match &self.body {
+                RequestBody::File(file) => BodyOption::File(file.path().display().to_string()),
+                body if body.is_empty() => BodyOption::None,
+                RequestBody::Bytes(_) => BodyOption::Configured,
+            },
+            decodes: self.compression != Coding::Identity,
+            is_http1_only: self.versions == Versions::Http1,
+        }
     }
 
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {

@@ -28,6 +28,14 @@ pub struct NamedFile {
     places: Arc<Semaphore>,
 }
 
+impl NamedFile {
+    /// The name, as configured.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl From<String> for NamedFile {
     fn from(path: String) -> Self {
         Self {

@@ -6,7 +6,7 @@ pub use file::TcpFile;
 
 use super::endpoint::Endpoint;
 use super::script::{Script, Secured};
-use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
+use super::{ClientOptions, InitialSeries, ProbeFuture, ProbeRequest, Prober, TlsOptions, Variant, gauges};
 use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -90,6 +90,13 @@ impl Prober for TcpProber {
 
     fn reads_plaintext_first(&self) -> bool {
         !self.begins_with_tls && !self.script.begins_tls() && self.script.hears()
+    }
+
+    fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            tls: Some(TlsOptions::of(&self.tls)),
+            ..ClientOptions::default()
+        }
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

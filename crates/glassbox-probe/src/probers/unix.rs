@@ -5,7 +5,7 @@ mod file;
 pub use file::UnixFile;
 
 use super::script::{Script, Secured};
-use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant, gauges};
+use super::{ClientOptions, InitialSeries, ProbeFuture, ProbeRequest, Prober, TlsOptions, Variant, gauges};
 use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -76,6 +76,13 @@ impl Prober for UnixProber {
 
     fn asks_by_hostname(&self) -> bool {
         false
+    }
+
+    fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            tls: Some(TlsOptions::of(&self.tls)),
+            ..ClientOptions::default()
+        }
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

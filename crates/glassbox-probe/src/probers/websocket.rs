@@ -12,7 +12,7 @@ use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::header_fields::{Fields, INVALID_HOST};
 use super::script::{Expect, Match, Script, TranscriptMasks, Waiting, look};
-use super::{InitialSeries, ProbeFuture, ProbeRequest, Prober, Variant};
+use super::{ClientOptions, InitialSeries, ProbeFuture, ProbeRequest, Prober, TlsOptions, Variant};
 use crate::check::{AddressFamily, BodyPlan, Check, HttpRequest, ProbeFailed, Refusal, RequestMode, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
@@ -271,6 +271,13 @@ impl Prober for WebsocketProber {
 
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
         ws_url(&requested.target).ok().map(|url| Origin::of(&url))
+    }
+
+    fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            tls: Some(TlsOptions::of(&self.tls)),
+            ..ClientOptions::default()
+        }
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

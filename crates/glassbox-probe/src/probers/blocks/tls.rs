@@ -1,7 +1,7 @@
 //! The TLS settings of a client: the block `tls_config`. Certificates and keys are read and parsed once per load.
 
 use crate::block;
-use crate::check::{Identity, Tls, TlsError, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
+use crate::check::{Identity, Tls, TlsError, TlsFiles, TlsSettings, TlsVersion, Trust, Trusted, Watched, shortage};
 use crate::file::{ConfigIssue, Location, Spanned, at, below, filled};
 use crate::secret::Secret;
 use rustls::pki_types::pem::PemObject;
@@ -92,8 +92,17 @@ pub(crate) fn build(written: Option<&Spanned<TlsFile>>, offer: AlpnOffer, path: 
             AlpnOffer::Http2 => &[b"h2", b"http/1.1"],
             AlpnOffer::OnlyHttp2 => &[b"h2"],
         },
+        files: TlsFiles {
+            ca: name_of(file.ca_file.as_ref()),
+            cert: name_of(file.cert_file.as_ref()),
+            key: name_of(file.key_file.as_ref()),
+        },
     };
     Tls::new(settings).map_err(|error| location.issue(path, error))
+}
+
+fn name_of(written: Option<&Spanned<String>>) -> Option<String> {
+    filled(written).map(|name| name.value.clone())
 }
 
 /// Reads a value from the files in some of the block's keys. The value is re-read when a file changes.
