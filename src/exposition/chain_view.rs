@@ -98,14 +98,18 @@ pub struct LinkStatus {
     pub note: Option<String>,
 }
 
-/// The chain of a finding, from the exporter to the content.
+/// The chain of a finding, from the exporter to the last link that its prober can judge.
 #[must_use]
 pub fn marks(finding: &Finding) -> Vec<LinkStatus> {
     let secured = finding
         .report
         .last_exchange()
         .is_some_and(|exchange| exchange.wants_tls);
-    let shown = ON_THE_WAY.into_iter().filter(|link| *link != Link::Tls || secured);
+    let blamed = finding.verdict.as_ref().map(|verdict| verdict.link);
+    let prober = &finding.module.prober;
+    let shown = ON_THE_WAY
+        .into_iter()
+        .filter(|link| (*link != Link::Tls || secured) && (prober.can_judge(*link) || blamed == Some(*link)));
     shown
         .map(|link| LinkStatus {
             link,

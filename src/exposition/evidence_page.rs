@@ -14,6 +14,7 @@ use glassbox_verdict::chain::Link;
 use glassbox_verdict::utc::rfc3339;
 use glassbox_verdict::verdict::{Certainty, Side, Verdict};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::time::Duration;
 
 /// The complete page. `prefix` is added to every path.
 #[must_use]
@@ -89,6 +90,7 @@ fn summary(finding: &Finding) -> Markup {
     let (class, colour) = match &finding.verdict {
         None => ("finding", "ok"),
         Some(verdict) if verdict.link == Link::Unknown || verdict.masked => ("finding suspect", "suspect"),
+        Some(verdict) if verdict.certainty == Certainty::Likely => ("finding broken likely", "failed"),
         Some(_) => ("finding broken", "failed"),
     };
     html! {
@@ -99,9 +101,35 @@ fn summary(finding: &Finding) -> Markup {
                 ", " (words(report.took))
                 @if finding.late { ". " b { "The exporter itself was delayed. This time may include its delay." } }
             }
-            @if let Some(verdict) = &finding.verdict { p.summary { (verdict.summary) } }
+            @if let Some(verdict) = &finding.verdict {
+                @if verdict.link != Link::Unknown { (certainty(verdict.certainty)) }
+                ul.summary { @for sentence in sentences(&verdict.summary) { li { (sentence) } } }
+            }
         }
     }
+}
+
+/// The certainty of a verdict, in words that do not depend on colours.
+fn certainty(certainty: Certainty) -> Markup {
+    let meaning = match certainty {
+        Certainty::Certain => "The evidence allows no other explanation.",
+        Certainty::Likely => "The evidence also fits another link, but rarely. Verify before you act.",
+    };
+    html! { p.certainty { strong class=(certainty.as_str()) { (certainty.as_str()) } " " (meaning) } }
+}
+
+/// The sentences of a summary.
+fn sentences(summary: &str) -> Vec<&str> {
+    let mut sentences = Vec::new();
+    let mut rest = summary;
+    let is_end =
+        |(at, _): &(usize, &str), rest: &str| rest[at + 2..].starts_with(|next: char| next.is_ascii_uppercase());
+    while let Some((at, _)) = rest.match_indices(". ").find(|found| is_end(found, rest)) {
+        sentences.push(&rest[..=at]);
+        rest = &rest[at + 2..];
+    }
+    sentences.push(rest);
+    sentences
 }
 
 fn headline(verdict: Option<&Verdict>) -> String {
@@ -176,6 +204,12 @@ fn diagnostics(finding: &Finding) -> Markup {
         @if !experiments.is_empty() {
             section aria-labelledby="diagnostics" {
                 h2 #diagnostics { "Diagnostics" }
+                @if let Some(age) = age(finding) {
+                    p {
+                        "These results are from an earlier probe, " (words(age)) " before this one. The exporter repeats the "
+                        "diagnostics of the same failure at most every 10 s."
+                    }
+                }
                 table.fields {
                     thead {
                         tr {
@@ -200,6 +234,14 @@ fn diagnostics(finding: &Finding) -> Markup {
             }
         }
     }
+}
+
+/// Time from the diagnostics to the start of this probe, if they are results of an earlier probe.
+fn age(finding: &Finding) -> Option<Duration> {
+    let results = finding.investigation.as_deref().filter(|_| finding.reused)?.results();
+    let requests = results.iter().flat_map(|result| result.outcome.requests());
+    let first = requests.map(|request| request.report().began).min()?;
+    finding.report.began.duration_since(first).ok()
 }
 
 /// Text to copy: the incident report, and the command that repeats the request.

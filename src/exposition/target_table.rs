@@ -122,7 +122,7 @@ pub fn table(
                 tbody { @for place in view.from.min(end)..end { (shown(&rows[place], alike[place], view, &kept)) } }
             }
             p.legend { "Probes: " (swatch("mark", "healthy")) @for link in Link::ALL { (swatch("mark", link.as_str())) } }
-            p.legend { "Phases: " @for stage in Stage::ALL { (swatch("lap", stage.phase())) } }
+            p.legend { "Phases: " @for stage in Stage::ALL { (swatch("phase-bar", stage.phase())) } }
             @if found > SHOWN { (pages(found, end, view)) }
         }
     }
@@ -276,7 +276,7 @@ fn stacked(row: &[(&'static str, f64)], y: u32, scale: f64) -> Markup {
     let bars = row.iter().map(|(phase, seconds)| {
         let (x, width) = (at, seconds * scale);
         at += width;
-        html! { rect class={ "lap " (phase) } x=(format!("{x:.1}")) y=(y) width=(format!("{width:.1}")) height="6" {} }
+        html! { rect class={ "phase-bar " (phase) } x=(format!("{x:.1}")) y=(y) width=(format!("{width:.1}")) height="6" {} }
     });
     html! { @for bar in bars { (bar) } }
 }

@@ -144,9 +144,9 @@ function valid(archive) {
 }
 
 // The timings of the archive match the phases, in milliseconds. A missing phase is -1, and `connect` includes TLS.
-function sameTimes({ time, timings }, laps) {
-  const took = (...phases) =>
-    laps.filter(({ phase }) => phases.includes(phase)).reduce((sum, lap) => sum + lap.duration_seconds * 1000, 0);
+function sameTimes({ time, timings }, phases) {
+  const took = (...names) =>
+    phases.filter(({ phase }) => names.includes(phase)).reduce((sum, phase) => sum + phase.duration_seconds * 1000, 0);
   const expected = {
     dns: took("resolve"),
     connect: took("connect", "tls"),
@@ -157,7 +157,7 @@ function sameTimes({ time, timings }, laps) {
   };
   for (const [name, milliseconds] of Object.entries(expected)) {
     const told = Math.max(timings[name], 0);
-    assert.ok(Math.abs(told - milliseconds) < 1e-6, `${name}: ${told}, laps: ${milliseconds}`);
+    assert.ok(Math.abs(told - milliseconds) < 1e-6, `${name}: ${told}, phases: ${milliseconds}`);
   }
   const { ssl: _inConnect, ...rest } = timings;
   const sum = Object.values(rest).reduce((sum, value) => sum + Math.max(value, 0), 0);
