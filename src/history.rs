@@ -176,9 +176,19 @@ impl History {
     /// Returns all evidence, newest first.
     #[must_use]
     pub fn newest_first(&self) -> Vec<HistoryEntry> {
+        self.select(|_| true)
+    }
+
+    /// Returns the evidence of the probes that `belongs` selects, newest first.
+    #[must_use]
+    pub fn select(&self, belongs: impl Fn(&Finding) -> bool) -> Vec<HistoryEntry> {
         let mut all: Vec<_> = {
             let kept = self.kept();
-            let all = kept.good.iter().chain(&kept.failing);
+            let all = kept
+                .good
+                .iter()
+                .chain(&kept.failing)
+                .filter(|slot| belongs(&slot.entry.finding));
             all.map(|slot| (slot.at, slot.entry.clone())).collect()
         };
         all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));

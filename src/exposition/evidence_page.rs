@@ -4,11 +4,11 @@ mod facts;
 mod waterfall;
 
 use super::durations::words;
+use super::target_timeline::{self, TargetTimeline};
 use super::{chain_view, incident_report, reproduce};
 use crate::history::HistoryEntry;
 use crate::history::store::StoredEvidence;
 use glassbox_probe::diagnostics::experiments;
-use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::chain::Link;
 use glassbox_verdict::utc::rfc3339;
@@ -18,15 +18,27 @@ use std::time::Duration;
 
 /// The complete page. `prefix` is added to every path.
 #[must_use]
-pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
-    frame(entry.id, &title(entry), &content(entry), prefix, Log::InMemory)
+pub fn page(entry: &HistoryEntry, timeline: &TargetTimeline, prefix: &str) -> String {
+    let content = content(entry).into_string();
+    let page = EvidenceFrame {
+        title: &title(entry),
+        content: &content,
+        timeline,
+        log: Log::InMemory,
+    };
+    page.html(prefix)
 }
 
 /// The complete page of a probe whose evidence is stored on disk.
 #[must_use]
-pub fn stored_page(stored: &StoredEvidence, prefix: &str) -> String {
-    let content = PreEscaped(stored.documents.page.clone());
-    frame(stored.summary.id, &stored.documents.title, &content, prefix, Log::Gone)
+pub fn stored_page(stored: &StoredEvidence, timeline: &TargetTimeline, prefix: &str) -> String {
+    let page = EvidenceFrame {
+        title: &stored.documents.title,
+        content: &stored.documents.page,
+        timeline,
+        log: Log::Gone,
+    };
+    page.html(prefix)
 }
 
 /// The title of the page.
@@ -42,32 +54,52 @@ enum Log {
     Gone,
 }
 
-fn frame(id: EvidenceId, title: &str, content: &Markup, prefix: &str, log: Log) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                link rel="stylesheet" href={ (prefix) "/style.css" };
-                script src={ (prefix) "/copy.js" } defer {}
-            }
-            body {
-                header {
-                    p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }
-                    nav aria-label="This probe" {
-                        @for (form, name) in [("json", "JSON"), ("har", "HAR")] {
-                            a href={ (prefix) "/evidence/" (id) "." (form) } download={ "glassbox-" (id) "." (form) } { (name) } " "
+/// The parts of a page.
+struct EvidenceFrame<'a> {
+    title: &'a str,
+    content: &'a str,
+    timeline: &'a TargetTimeline,
+    log: Log,
+}
+
+impl EvidenceFrame<'_> {
+    fn html(&self, prefix: &str) -> String {
+        let id = self.timeline.this.id;
+        // Content that an earlier version of the exporter stored has no place for the timeline.
+        let (before, after) = self
+            .content
+            .split_once(target_timeline::PLACE)
+            .unwrap_or((self.content, ""));
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (self.title) }
+                    link rel="stylesheet" href={ (prefix) "/style.css" };
+                    script src={ (prefix) "/copy.js" } defer {}
+                }
+                body {
+                    header {
+                        p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }
+                        nav aria-label="This probe" {
+                            @for (form, name) in [("json", "JSON"), ("har", "HAR")] {
+                                a href={ (prefix) "/evidence/" (id) "." (form) } download={ "glassbox-" (id) "." (form) } { (name) } " "
+                            }
+                            @if self.log == Log::InMemory { a href={ (prefix) "/logs?id=" (id) } { "Log" } }
                         }
-                        @if log == Log::InMemory { a href={ (prefix) "/logs?id=" (id) } { "Log" } }
+                    }
+                    main {
+                        (PreEscaped(before))
+                        (self.timeline.section(prefix))
+                        (PreEscaped(after))
                     }
                 }
-                main { (content) }
             }
-        }
-    };
-    page.into_string()
+        };
+        page.into_string()
+    }
 }
 
 /// The content of the page. It has no links within the exporter, so that it can be stored.
@@ -77,6 +109,7 @@ pub(super) fn content(entry: &HistoryEntry) -> Markup {
         (summary(finding))
         (chain(finding))
         @if let Some(verdict) = &finding.verdict { (reasons(verdict)) }
+        (PreEscaped(target_timeline::PLACE))
         (diagnostics(finding))
         (waterfall::table(finding))
         (copies(entry))

@@ -139,6 +139,15 @@ impl Backend {
     pub fn place(&self) -> String {
         format!("{}@{self}", self.name)
     }
+
+    /// The backend as the parameter `backend` contains it.
+    #[must_use]
+    pub fn written(&self) -> String {
+        let option =
+            |name: &str, value: &Option<String>| value.iter().map(|value| format!(";{name}={value}")).collect();
+        let [sni, host]: [String; 2] = [option("sni", &self.sni), option("host", &self.authority)];
+        format!("{}{}{sni}{host}", self.place(), if self.tls { ";tls" } else { "" })
+    }
 }
 
 /// The address in the form used to connect.
@@ -174,6 +183,8 @@ mod tests {
         assert!(backends[1].tls);
         assert_eq!(backends[1].sni.as_deref(), Some("a.example"));
         assert_eq!(backends[1].authority.as_deref(), Some("b.example:8443"));
+        let written: Vec<_> = backends.iter().map(Backend::written).collect();
+        assert_eq!(Backend::read_all(&written.join(",")).unwrap(), backends);
         let zoned = &Backend::read_all("app@[fe80::7%eth0]:8080").unwrap()[0];
         assert_eq!(zoned.place(), "app@[fe80::7%eth0]:8080");
     }
