@@ -99,7 +99,80 @@ describe("the page of a probe", () => {
     test(`needs no script: ${probe.name}`, () =>
       at(`/evidence/${probe.id}`, { javaScriptEnabled: false }, async (page) => {
         assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), probe.headline);
-        assert.equal(await page.getByRole("button").count(), 0, "a button that would do nothing");
+        const buttons = await page.getByRole("button").allTextContents();
+        assert.deepEqual(buttons, ["Probe again"], "a button that would do nothing");
+      }));
+  }
+
+  test("leads through the probes of its target, and probes again", () =>
+    at(`/evidence/${probes.find(({ name }) => name === "upstream").id}`, {}, async (page) => {
+      const shown = () => page.url().split("/").pop();
+      const first = shown();
+      assert.equal(await page.locator(".bars li").count(), 25);
+      const [before, current] = await page.evaluate(() => {
+        const bars = [...document.querySelectorAll(".bars li")];
+        const current = bars.findIndex((bar) => bar.querySelector("[aria-current]"));
+        return [bars.slice(0, current).map((bar) => bar.className), current];
+      });
+      assert.equal(current, 12);
+      assert.ok(before.every((name) => name === "healthy"), before);
+      await page.getByRole("link", { name: /^Previous|^← Previous/ }).click();
+      await page.waitForURL((url) => !url.pathname.endsWith(first));
+      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "All links are healthy");
+      await page.getByRole("link", { name: /Next stored probe/ }).click();
+      await page.waitForURL((url) => url.pathname.endsWith(first));
+      assert.match(await page.locator("table.changes").textContent(), /Status200502/);
+      await page.locator(".bars a").first().click();
+      await page.waitForURL((url) => !url.pathname.endsWith(first));
+      await page.getByRole("link", { name: /Latest stored probe/ }).click();
+      await page.waitForURL((url) => !url.pathname.endsWith(first));
+      const latest = shown();
+      await page.getByRole("button", { name: "Probe again" }).click();
+      await page.waitForURL((url) => !url.pathname.endsWith(latest) && !url.pathname.endsWith("/again"));
+      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "Most likely broken: between the gateway and its backend");
+      assert.equal(await page.locator("table.incidents tbody tr").count(), 1);
+    }));
+
+  // WCAG 1.4.11: shapes that carry information have a contrast of at least 3 with what is around them.
+  for (const scheme of ["light", "dark"]) {
+    test(`has visible shapes: ${scheme}`, () =>
+      at("/", { scheme }, async (page) => {
+        const weak = await page.evaluate(() => {
+          const luminance = (colour) => {
+            const parts = colour.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255);
+            const [r, g, b] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const style = getComputedStyle(document.documentElement);
+          const names = ["grey", "yellow", "orange", "blue", "purple", "brown", "teal", "red", "pink", "dark-red", "mark-healthy", "unseen"];
+          const probe = document.body.appendChild(document.createElement("span"));
+          const value = (name) => {
+            probe.style.color = style.getPropertyValue(`--${name}`);
+            return luminance(getComputedStyle(probe).color);
+          };
+          const found = [];
+          for (const name of names) {
+            for (const ground of ["ground", "card"]) {
+              const [low, high] = [value(name), value(ground)].sort((a, b) => a - b);
+              const contrast = (high + 0.05) / (low + 0.05);
+              if (!(contrast >= 3)) found.push(`${name} on ${ground}: ${contrast}`);
+            }
+          }
+          probe.remove();
+          return found;
+        });
+        assert.deepEqual(weak, []);
+      }));
+  }
+
+  for (const [name, links] of [
+    ["ping", ["Exporter", "DNS", "Network", "Edge"]],
+    ["port", ["Exporter", "DNS", "Network", "Edge"]],
+    ["tls12", ["Exporter", "DNS", "Network", "TLS", "Edge", "Upstream", "Origin", "Content"]],
+  ]) {
+    test(`shows only the links that its prober can judge: ${name}`, () =>
+      at(`/evidence/${probes.find((probe) => probe.name === name).id}`, {}, async (page) => {
+        assert.deepEqual(await page.locator(".chain .name").allTextContents(), links);
       }));
   }
 
