@@ -18,8 +18,8 @@ pub const INCIDENTS: usize = 10;
 pub struct ProbeMark {
     /// Evidence id.
     pub id: EvidenceId,
-    /// Start of the probe, in seconds since 1970.
-    pub began: u32,
+    /// Start of the probe.
+    pub began: ProbeTime,
     /// The broken link; `None` if there is none.
     pub link: Option<Link>,
     /// Reason of the verdict. `None` also for a reason that only a later version of the exporter knows.
@@ -28,6 +28,14 @@ pub struct ProbeMark {
     pub masked: bool,
     /// Whether its evidence is stored.
     pub is_stored: bool,
+}
+
+/// Start of a probe, to the millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbeTime {
+    /// Seconds since 1970.
+    seconds: u32,
+    milliseconds: u16,
 }
 
 /// Consecutive unhealthy probes of a target.
@@ -72,7 +80,7 @@ impl ProbeMark {
         let verdict = finding.verdict.as_ref();
         Self {
             id,
-            began: seconds(finding.report.began),
+            began: ProbeTime::of(finding.report.began),
             link: verdict.map(|verdict| verdict.link),
             reason: verdict.map(|verdict| verdict.reason),
             masked: verdict.is_some_and(|verdict| verdict.masked),
@@ -80,16 +88,33 @@ impl ProbeMark {
         }
     }
 
-    /// Start of the probe.
+    /// Order of probes: by time, and by number within a millisecond.
     #[must_use]
-    pub fn time(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(self.began.into())
+    pub const fn order(&self) -> (ProbeTime, u32) {
+        (self.began, self.id.number)
+    }
+}
+
+impl ProbeTime {
+    /// Cuts a time to the millisecond. A time before 1970 becomes 1970, and a time after 2106 becomes 2106.
+    #[must_use]
+    pub fn of(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            seconds: u32::try_from(since.as_secs()).unwrap_or(u32::MAX),
+            milliseconds: u16::try_from(since.subsec_millis()).unwrap_or_default(),
+        }
     }
 
-    /// Order of probes: by time, and by number within a second.
+    /// The time since 1970.
+    fn since_1970(self) -> Duration {
+        Duration::from_secs(self.seconds.into()) + Duration::from_millis(self.milliseconds.into())
+    }
+
+    /// The time as the system counts it.
     #[must_use]
-    pub const fn order(&self) -> (u32, u32) {
-        (self.began, self.id.number)
+    pub fn time(self) -> SystemTime {
+        UNIX_EPOCH + self.since_1970()
     }
 }
 
@@ -116,7 +141,7 @@ impl Incident {
     #[must_use]
     pub fn duration(&self) -> Duration {
         let end = self.after.unwrap_or(self.last).began;
-        Duration::from_secs(end.saturating_sub(self.first.began).into())
+        end.since_1970().saturating_sub(self.first.began.since_1970())
     }
 
     /// Adds what another source knows about the same incident.
@@ -246,24 +271,21 @@ pub fn merge(in_memory: &[Incident], on_disk: &[Incident]) -> Vec<Incident> {
     merged
 }
 
-/// Seconds since 1970.
-#[must_use]
-pub fn seconds(at: SystemTime) -> u32 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{INCIDENTS, Incident, IncidentCollector, ProbeMark, merge, observe};
+    use super::{INCIDENTS, Incident, IncidentCollector, ProbeMark, ProbeTime, merge, observe};
     use glassbox_probe::evidence_id::EvidenceId;
     use glassbox_verdict::chain::Link;
     use glassbox_verdict::reason::Reason;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn mark(process: u32, began: u32, is_healthy: bool) -> ProbeMark {
         ProbeMark {
             id: EvidenceId { process, number: began },
-            began,
+            began: ProbeTime {
+                seconds: began,
+                milliseconds: 0,
+            },
             link: (!is_healthy).then_some(Link::Edge),
             reason: (!is_healthy).then_some(Reason::TcpRefused),
             masked: false,
@@ -301,8 +323,10 @@ mod tests {
     }
 
     /// First, last, healthy before, healthy after, and count.
-    fn shown(incidents: &[Incident]) -> Vec<(u32, u32, Option<u32>, Option<u32>, u32)> {
-        let began = |mark: Option<ProbeMark>| mark.map(|mark| mark.began);
+    type Shown = (u32, u32, Option<u32>, Option<u32>, u32);
+
+    fn shown(incidents: &[Incident]) -> Vec<Shown> {
+        let began = |mark: Option<ProbeMark>| mark.map(|mark| mark.began.seconds);
         let shown = incidents.iter().map(|incident| {
             let Incident {
                 first,
@@ -311,7 +335,13 @@ mod tests {
                 after,
                 count,
             } = incident;
-            (first.began, last.began, began(*before), began(*after), *count)
+            (
+                first.began.seconds,
+                last.began.seconds,
+                began(*before),
+                began(*after),
+                *count,
+            )
         });
         shown.collect()
     }
@@ -323,6 +353,22 @@ mod tests {
         }
         let expected = vec![(6, 6, Some(5), Some(7), 1), (2, 3, Some(1), Some(4), 2)];
         assert_eq!(shown(&observed(1, 1, "+--++-+")), expected);
+    }
+
+    /// Ids of different processes do not say which probe was first.
+    #[test]
+    fn probes_of_one_second_have_an_order() {
+        let at = |process, number, milliseconds| ProbeMark {
+            began: ProbeTime {
+                seconds: 1,
+                milliseconds,
+            },
+            ..mark(process, number, false)
+        };
+        assert!(at(1, 9, 100).order() < at(2, 1, 200).order());
+        assert!(at(1, 8, 100).order() < at(1, 9, 100).order());
+        let late = UNIX_EPOCH + Duration::from_millis(1_709_251_199_999);
+        assert_eq!(ProbeTime::of(late).time(), late);
     }
 
     #[test]

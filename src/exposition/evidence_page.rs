@@ -122,6 +122,9 @@ fn summary(finding: &Finding) -> Markup {
     let report = &finding.report;
     let (class, colour) = match &finding.verdict {
         None => ("finding", "ok"),
+        Some(verdict) if verdict.masked && verdict.certainty == Certainty::Likely => {
+            ("finding suspect likely", "suspect")
+        }
         Some(verdict) if verdict.link == Link::Unknown || verdict.masked => ("finding suspect", "suspect"),
         Some(verdict) if verdict.certainty == Certainty::Likely => ("finding broken likely", "failed"),
         Some(_) => ("finding broken", "failed"),

@@ -1,7 +1,6 @@
 //! The part of the evidence page about time: since when the target is unhealthy, its probes before and after, what
 //! changed, and its incidents.
 
-use super::chain_view;
 use crate::timeline::{CertificateFacts, Incident, ProbeFacts, ProbeMark};
 use glassbox_verdict::chain::Link;
 use glassbox_verdict::utc::to_the_second;
@@ -12,6 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 /// Place of this part in the content of a page. The content is stored, but this part depends on what is known when the
 /// page is served.
 pub const PLACE: &str = "<!--timeline-->";
+
+/// Shown in place of a fact that a probe did not get.
+const NONE: &str = "none";
 
 /// Number of bars in the strip.
 const BARS: usize = 40;
@@ -69,7 +71,7 @@ impl TargetTimeline {
     pub fn section(&self, prefix: &str) -> Markup {
         html! {
             section.timeline aria-labelledby="timeline" {
-                h2 #timeline { "Over time" }
+                h2 #timeline { "Over time" small { " UTC" } }
                 (self.since(prefix))
                 (self.strip(prefix))
                 (self.neighbours(prefix))
@@ -94,7 +96,7 @@ impl TargetTimeline {
                         Some(after) => { ", for " (long(incident.duration())) ". Healthy again at " (linked(after, prefix)) }
                         None => { ", for " (long(incident.duration())) " up to the latest probe at " (linked(&incident.last, prefix)) }
                     }
-                    ". " (number(incident.count))
+                    ". " (number(incident.count)) "."
                 }
                 dt { "Last healthy probe" }
                 dd {
@@ -126,7 +128,7 @@ impl TargetTimeline {
             mark.link.map_or("healthy", Link::as_str),
             if mark.masked { " masked" } else { "" }
         );
-        let words = format!("{}: {}", to_the_second(mark.time()), result(mark));
+        let words = format!("{}: {}", to_the_second(mark.began.time()), result(mark));
         let is_this = mark.id == self.this.id;
         html! {
             li class=(class) {
@@ -171,7 +173,7 @@ impl Comparison {
         };
         let Some(then) = &self.then else {
             return html! {
-                p { "What changed since the " (kind) " at " (to_the_second(self.with.time())) " is not known: its evidence is no longer stored." }
+                p { "What changed since the " (kind) " at " (to_the_second(self.with.began.time())) " is not known: its evidence is no longer stored." }
             };
         };
         let now = &self.now;
@@ -190,7 +192,7 @@ impl Comparison {
                 caption { "Compared with the " (kind) " at " (linked(&self.with, prefix)) }
                 thead { tr { th scope="col" { "Fact" } th scope="col" { "Then" } th scope="col" { "In this probe" } } }
                 tbody {
-                    @for (name, then, now) in rows.iter().filter(|(_, then, now)| !(then == "none" && now == "none")) {
+                    @for (name, then, now) in rows.iter().filter(|(_, then, now)| !(then == NONE && now == NONE)) {
                         tr.changed[then != now] {
                             th scope="row" { (name) }
                             td.target { (then) }
@@ -208,24 +210,33 @@ fn incidents(incidents: &[Incident], prefix: &str) -> Markup {
         @if !incidents.is_empty() {
             h3 #incidents { "Incidents of this target" }
             table.fields.incidents aria-labelledby="incidents" {
-                thead { tr { @for title in ["From", "To", "Link", "Reason", "Probes"] { th scope="col" { (title) } } } }
-                tbody {
-                    @for incident in incidents {
-                        tr {
-                            td { @if incident.before.is_none() { small { "before " } } (opened(incident, prefix)) }
-                            td {
-                                @match &incident.after {
-                                    Some(after) => { (linked(after, prefix)) small { " (" (long(incident.duration())) ")" } }
-                                    None => "continues",
-                                }
-                            }
-                            td { (incident.first.link.map_or("", chain_view::short_name)) }
-                            td.target { code { (reason(&incident.first)) } @if incident.last.reason != incident.first.reason { " then " code { (reason(&incident.last)) } } }
-                            td.number { (incident.count) }
-                        }
-                    }
+                thead { tr { @for title in ["From", "To", "Broken link", "Reason", "Probes"] { th scope="col" { (title) } } } }
+                tbody { @for incident in incidents { (row(incident, prefix)) } }
+            }
+        }
+    }
+}
+
+fn row(incident: &Incident, prefix: &str) -> Markup {
+    let Incident {
+        first,
+        last,
+        before,
+        after,
+        count,
+    } = incident;
+    html! {
+        tr {
+            td { @if before.is_none() { small { "before " } } (opened(incident, prefix)) }
+            td {
+                @match after {
+                    Some(after) => { (linked(after, prefix)) small { " after " (long(incident.duration())) } }
+                    None => { "continues" small { ", latest probe " (linked(last, prefix)) } }
                 }
             }
+            td { (first.link.map_or("", Link::as_str)) }
+            td.target { code { (reason(first)) } @if last.reason != first.reason { " then " code { (reason(last)) } } }
+            td { (number(*count)) }
         }
     }
 }
@@ -236,30 +247,27 @@ fn opened(incident: &Incident, prefix: &str) -> Markup {
     if first.is_stored || !last.is_stored {
         return linked(first, prefix);
     }
-    html! { a href={ (prefix) "/evidence/" (last.id) } title="Evidence of the last probe: that of the first one is no longer stored" { (to_the_second(first.time())) } }
+    html! { a href={ (prefix) "/evidence/" (last.id) } title="Evidence of the last probe: that of the first one is no longer stored" { (to_the_second(first.began.time())) } }
 }
 
 /// The time of a probe, as a link if its evidence is stored.
 fn linked(mark: &ProbeMark, prefix: &str) -> Markup {
     html! {
-        @if mark.is_stored { a href={ (prefix) "/evidence/" (mark.id) } { (to_the_second(mark.time())) } }
-        @else { (to_the_second(mark.time())) }
+        @if mark.is_stored { a href={ (prefix) "/evidence/" (mark.id) } { (to_the_second(mark.began.time())) } }
+        @else { (to_the_second(mark.began.time())) }
     }
 }
 
 fn step(mark: &ProbeMark, words: &str, relation: &str, prefix: &str) -> Markup {
-    html! { a href={ (prefix) "/evidence/" (mark.id) } rel=(relation) { (words) small { " " (to_the_second(mark.time())) ", " (result(mark)) } } " " }
+    html! { a href={ (prefix) "/evidence/" (mark.id) } rel=(relation) { (words) small { " " (to_the_second(mark.began.time())) ", " (mark.link.map_or("healthy", Link::as_str)) } } " " }
 }
 
 fn result(mark: &ProbeMark) -> String {
-    match mark.link {
-        None => "healthy".to_owned(),
-        Some(link) => {
-            let masked = if mark.masked { "masked: " } else { "" };
-            format!("{masked}{} {}", link.as_str(), reason(mark))
-                .trim_end()
-                .to_owned()
-        }
+    let masked = if mark.masked { "masked: " } else { "" };
+    match (mark.link, mark.reason) {
+        (None, _) => "healthy".to_owned(),
+        (Some(link), Some(reason)) => format!("{masked}{}: {}", link.as_str(), reason.as_str()),
+        (Some(link), None) => format!("{masked}{}", link.as_str()),
     }
 }
 
@@ -268,18 +276,18 @@ fn reason(mark: &ProbeMark) -> &'static str {
 }
 
 fn status(status: Option<u16>) -> String {
-    status.map_or_else(|| "none".to_owned(), |status| status.to_string())
+    status.map_or_else(|| NONE.to_owned(), |status| status.to_string())
 }
 
 fn address(facts: &ProbeFacts) -> String {
     facts
         .address
-        .map_or_else(|| "none".to_owned(), |address| address.to_string())
+        .map_or_else(|| NONE.to_owned(), |address| address.to_string())
 }
 
 fn certificate(certificate: Option<CertificateFacts>) -> String {
     certificate.map_or_else(
-        || "none".to_owned(),
+        || NONE.to_owned(),
         |certificate| {
             let end = u64::try_from(certificate.not_after).unwrap_or_default();
             let end = to_the_second(UNIX_EPOCH + Duration::from_secs(end));
@@ -290,9 +298,9 @@ fn certificate(certificate: Option<CertificateFacts>) -> String {
 
 fn number(count: u32) -> String {
     if count == 1 {
-        "1 probe.".to_owned()
+        "1 probe".to_owned()
     } else {
-        format!("{count} probes.")
+        format!("{count} probes")
     }
 }
 

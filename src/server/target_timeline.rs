@@ -6,7 +6,7 @@ use crate::exposition::target_timeline::{Comparison, TargetTimeline, stored_fact
 use crate::history::HistoryEntry;
 use crate::history::store::{EvidenceSummary, HistoryQuestion, StoredEvidence, StoredHistory, StoredLookup};
 use crate::series::SeriesKey;
-use crate::timeline::{Incident, ProbeFacts, ProbeMark, merge, seconds};
+use crate::timeline::{Incident, ProbeFacts, ProbeMark, ProbeTime, merge};
 use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_probe::probe::Finding;
 use glassbox_probe::probers::{Module, ProbeRequest};
@@ -70,11 +70,8 @@ pub(super) async fn of_stored(app: &App, stored: &StoredEvidence) -> TargetTimel
 }
 
 async fn collect(app: &App, subject: Subject) -> TargetTimeline {
-    let memory = subject
-        .request
-        .as_ref()
-        .map(|request| in_memory(app, request))
-        .unwrap_or_default();
+    let request = subject.request.as_ref();
+    let memory = request.map(|request| in_memory(app, request)).unwrap_or_default();
     let (disk, is_partial) = match app.scheduler.history().store() {
         None => (StoredHistory::default(), false),
         Some(store) => match store.history(subject.question).await {
@@ -86,39 +83,8 @@ async fn collect(app: &App, subject: Subject) -> TargetTimeline {
         is_stored: true,
         ..subject.this
     };
-    let mut by_id: HashMap<EvidenceId, ProbeMark> = HashMap::new();
-    for mark in memory.marks.iter().chain(&disk.marks).chain([&this]) {
-        let known = by_id.entry(mark.id).or_insert(*mark);
-        known.is_stored |= mark.is_stored;
-        known.masked |= mark.masked;
-    }
-    let mut stored: HashSet<_> = by_id
-        .values()
-        .filter(|mark| mark.is_stored)
-        .map(|mark| mark.id)
-        .collect();
-    stored.extend(
-        disk.incidents
-            .iter()
-            .flat_map(ends)
-            .filter(|mark| mark.is_stored)
-            .map(|mark| mark.id),
-    );
-    let mut marks: Vec<_> = by_id.into_values().collect();
-    marks.sort_by_key(ProbeMark::order);
-    let mut incidents = merge(&memory.incidents, &disk.incidents);
-    for incident in &mut incidents {
-        for mark in [
-            Some(&mut incident.first),
-            Some(&mut incident.last),
-            incident.before.as_mut(),
-            incident.after.as_mut(),
-        ] {
-            if let Some(mark) = mark {
-                mark.is_stored = stored.contains(&mark.id);
-            }
-        }
-    }
+    let marks = marks(&memory, &disk, this);
+    let incidents = incidents(&memory, &disk, &marks);
     let mut timeline = TargetTimeline {
         this,
         marks,
@@ -136,6 +102,33 @@ async fn collect(app: &App, subject: Subject) -> TargetTimeline {
         });
     }
     timeline
+}
+
+/// All known probes, oldest first.
+fn marks(memory: &InMemory, disk: &StoredHistory, this: ProbeMark) -> Vec<ProbeMark> {
+    let mut by_id: HashMap<EvidenceId, ProbeMark> = HashMap::new();
+    for mark in memory.marks.iter().chain(&disk.marks).chain([&this]) {
+        let known = by_id.entry(mark.id).or_insert(*mark);
+        known.is_stored |= mark.is_stored;
+        known.masked |= mark.masked;
+    }
+    let mut marks: Vec<_> = by_id.into_values().collect();
+    marks.sort_by_key(ProbeMark::order);
+    marks
+}
+
+/// All known incidents, newest first. The state of the target does not know whose evidence is stored.
+fn incidents(memory: &InMemory, disk: &StoredHistory, marks: &[ProbeMark]) -> Vec<Incident> {
+    let known = marks.iter().chain(disk.incidents.iter().flat_map(ends));
+    let stored: HashSet<_> = known.filter(|mark| mark.is_stored).map(|mark| mark.id).collect();
+    let mut incidents = merge(&memory.incidents, &disk.incidents);
+    for incident in &mut incidents {
+        let ends = [&mut incident.first, &mut incident.last].into_iter();
+        for mark in ends.chain(&mut incident.before).chain(&mut incident.after) {
+            mark.is_stored = stored.contains(&mark.id);
+        }
+    }
+    incidents
 }
 
 /// The marks of an incident that link to evidence.
@@ -195,7 +188,7 @@ fn mark(summary: &EvidenceSummary) -> ProbeMark {
     let reason_of = |name: &String| Reason::ALL.iter().copied().find(|reason| reason.as_str() == name);
     ProbeMark {
         id: summary.id,
-        began: seconds(summary.began),
+        began: ProbeTime::of(summary.began),
         link: summary.link.as_ref().map(|link| link_of(link).unwrap_or(Link::Unknown)),
         reason: summary.reason.as_ref().and_then(reason_of),
         masked: false,

@@ -27,7 +27,7 @@ before(async () => {
 after(() => browser?.close());
 
 // Opens a page, passes it to a function, and fails on console errors and failed requests.
-async function at(path, { width = 1280, height = 900, scheme = "light", ...more }, look) {
+async function at(path, { width = 1280, height = 900, scheme = "light", status = 200, ...more }, look) {
   const context = await browser.newContext({
     baseURL: base,
     viewport: { width, height },
@@ -39,11 +39,11 @@ async function at(path, { width = 1280, height = 900, scheme = "light", ...more 
   try {
     const page = await context.newPage();
     const wrong = [];
-    page.on("console", (said) => ["error", "warning"].includes(said.type()) && wrong.push(said.text()));
+    page.on("console", (said) => ["error", "warning"].includes(said.type()) && !(status >= 400 && said.text().includes(`status of ${status}`)) && wrong.push(said.text()));
     page.on("pageerror", (error) => wrong.push(String(error)));
     page.on("dialog", (dialog) => (wrong.push(`dialog: ${dialog.message()}`), dialog.dismiss()));
     page.on("requestfailed", (request) => wrong.push(`${request.url()}: ${request.failure().errorText}`));
-    page.on("response", (answer) => answer.status() >= 400 && wrong.push(`${answer.status()} ${answer.url()}`));
+    page.on("response", (answer) => answer.status() >= 400 && answer.status() !== status && wrong.push(`${answer.status()} ${answer.url()}`));
     page.on("request", (request) => request.url().startsWith(base) || wrong.push(`asset from outside: ${request.url()}`));
     await page.goto(path);
     const given = await look(page, context);
@@ -236,6 +236,18 @@ function sameTimes({ time, timings }, phases) {
   const sum = Object.values(rest).reduce((sum, value) => sum + Math.max(value, 0), 0);
   assert.ok(Math.abs(sum - time) < 1e-6, `phases ${sum}, time ${time}`);
 }
+
+describe("the page of evidence that is gone", () => {
+  for (const look of LOOKS) {
+    test(`says why, ${look.width} ${look.scheme}`, () =>
+      at("/evidence/0123456789abcdef", { ...look, status: 404 }, async (page) => {
+        assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "Evidence not found");
+        await fits(page);
+        await accessible(page);
+        await picture(page, `gone-${look.width}-${look.scheme}`);
+      }));
+  }
+});
 
 describe("the landing page", () => {
   for (const look of LOOKS) {

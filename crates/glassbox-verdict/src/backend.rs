@@ -143,10 +143,12 @@ impl Backend {
     /// The backend as the parameter `backend` contains it.
     #[must_use]
     pub fn written(&self) -> String {
-        let option =
-            |name: &str, value: &Option<String>| value.iter().map(|value| format!(";{name}={value}")).collect();
-        let [sni, host]: [String; 2] = [option("sni", &self.sni), option("host", &self.authority)];
-        format!("{}{}{sni}{host}", self.place(), if self.tls { ";tls" } else { "" })
+        let option = |name: &str, value: &str| format!(";{name}={value}");
+        let sni = self.sni.as_deref().map(|name| option("sni", name));
+        let host = self.authority.as_deref().map(|name| option("host", name));
+        let tls = if self.tls { ";tls" } else { "" };
+        let [sni, host] = [sni, host].map(Option::unwrap_or_default);
+        format!("{}{tls}{sni}{host}", self.place())
     }
 }
 

@@ -1,11 +1,12 @@
 //! The history of a target on disk: the probes around one of them, and the incidents.
 
 use super::database::{Database, key};
-use crate::timeline::{Incident, IncidentCollector, ProbeMark};
+use crate::timeline::{Incident, IncidentCollector, ProbeMark, ProbeTime};
 use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_verdict::chain::Link;
 use glassbox_verdict::reason::Reason;
 use rusqlite::{OptionalExtension as _, Row, params};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Number of probes before and after the one of the question.
 const AROUND: u32 = 20;
@@ -112,7 +113,7 @@ fn mark(row: &Row<'_>) -> rusqlite::Result<ProbeMark> {
             process: half(id >> 32),
             number: half(id),
         },
-        began: u32::try_from(row.get::<_, i64>(1)? / 1000).unwrap_or_default(),
+        began: ProbeTime::of(UNIX_EPOCH + Duration::from_millis(row.get::<_, i64>(1)?.unsigned_abs())),
         link: link.map(|link| link_of(&link).unwrap_or(Link::Unknown)),
         reason: reason.and_then(|reason| reason_of(&reason)),
         masked: false,
