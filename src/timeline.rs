@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    /// The incidents of the probes of one process: `+` is healthy, `-` is not, a space is no probe.
+    /// The incidents of the probes of one process: `+` is healthy, `-` is unhealthy, a space stands for a pause.
     fn observed(process: u32, start: u32, probes: &str) -> Vec<Incident> {
         let (mut incidents, mut healthy) = (Vec::new(), None);
         for (at, probe) in (start..).zip(probes.chars()) {

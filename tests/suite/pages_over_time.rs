@@ -152,7 +152,7 @@ async fn the_incident_outlives_the_list_of_probes_and_the_evidence() {
     }
     let html = timeline(&exporter, &last).await;
     assert!(html.contains(". 50 probes.") && !html.contains("at least"), "{html}");
-    // The last healthy probe has no evidence any more, so it is no link. Its facts are still known.
+    // The evidence of the last healthy probe is gone, so the page does not link to it. Its facts are still known.
     assert!(!html.contains(&healthy), "{html}");
     assert_eq!(cells(&html, "fields changes", "Status")[1..3], ["200", "503"]);
     assert_eq!(

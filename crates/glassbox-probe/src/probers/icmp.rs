@@ -107,7 +107,7 @@ impl Prober for IcmpProber {
         false
     }
 
-    /// An echo reply comes from the machine at the address. It says nothing about an application.
+    /// An echo reply comes from the machine at the address, not from an application.
     fn can_judge(&self, link: Link) -> bool {
         link <= Link::Edge && link != Link::Tls
     }
