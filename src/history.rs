@@ -102,6 +102,12 @@ impl History {
         }
     }
 
+    /// Returns the part of the evidence ids that identifies this process.
+    #[must_use]
+    pub const fn process(&self) -> u32 {
+        self.process
+    }
+
     /// Returns whether this process has assigned the evidence id, and `None` if another process may have.
     #[must_use]
     pub fn has_named(&self, id: EvidenceId) -> Option<bool> {

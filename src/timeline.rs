@@ -49,8 +49,8 @@ pub struct Incident {
     pub before: Option<ProbeMark>,
     /// The healthy probe after it; `None` while it continues.
     pub after: Option<ProbeMark>,
-    /// Number of unhealthy probes.
-    pub count: u32,
+    /// Number of its unhealthy probes in this process, and in earlier ones.
+    counts: [u32; 2],
 }
 
 /// Facts of a probe that a reader compares with those of another probe.
@@ -119,16 +119,21 @@ impl ProbeTime {
 }
 
 impl Incident {
-    /// An incident of one probe.
-    #[must_use]
-    pub const fn of(mark: ProbeMark, before: Option<ProbeMark>, after: Option<ProbeMark>) -> Self {
+    /// An incident of one probe of this process.
+    const fn of(mark: ProbeMark, before: Option<ProbeMark>) -> Self {
         Self {
             first: mark,
             last: mark,
             before,
-            after,
-            count: 1,
+            after: None,
+            counts: [1, 0],
         }
+    }
+
+    /// Number of unhealthy probes.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.counts[0].saturating_add(self.counts[1])
     }
 
     /// Returns whether the probe is in the incident.
@@ -162,7 +167,10 @@ impl Incident {
         } else if other.last.id == self.last.id {
             self.after = self.after.or(other.after);
         }
-        self.count = self.count.max(other.count);
+        // The disk lacks the latest probes of this process, and the memory has none of the earlier processes.
+        for (count, other) in self.counts.iter_mut().zip(other.counts) {
+            *count = (*count).max(other);
+        }
     }
 
     fn overlaps(&self, other: &Self) -> bool {
@@ -200,41 +208,56 @@ pub fn observe(incidents: &mut Vec<Incident>, mark: ProbeMark, healthy: Option<P
         (Some(open), None) => open.after = Some(mark),
         (Some(open), Some(_)) => {
             open.last = mark;
-            open.count = open.count.saturating_add(1);
+            open.counts[0] = open.counts[0].saturating_add(1);
         }
         (None, Some(_)) => {
             if incidents.len() >= INCIDENTS {
                 incidents.remove(0);
             }
-            incidents.push(Incident::of(mark, healthy, None));
+            incidents.push(Incident::of(mark, healthy));
         }
         (None, None) => {}
     }
 }
 
 /// Collects incidents from probes that arrive newest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IncidentCollector {
+    process: u32,
     newer_healthy: Option<ProbeMark>,
     open: Option<Incident>,
     closed: Vec<Incident>,
 }
 
 impl IncidentCollector {
+    /// Creates an empty collector. `process` is that of the ids of this process.
+    #[must_use]
+    pub const fn new(process: u32) -> Self {
+        Self {
+            process,
+            newer_healthy: None,
+            open: None,
+            closed: Vec::new(),
+        }
+    }
+
     /// Adds the next older probe. Returns false when there are enough incidents.
     pub fn add(&mut self, mark: ProbeMark) -> bool {
-        match (&mut self.open, mark.link) {
-            (Some(open), Some(_)) => {
-                open.first = mark;
-                open.count = open.count.saturating_add(1);
-            }
-            (None, Some(_)) => self.open = Some(Incident::of(mark, None, self.newer_healthy)),
-            (_, None) => {
-                self.newer_healthy = Some(mark);
-                if let Some(mut closed) = self.open.take() {
-                    closed.before = Some(mark);
-                    self.closed.push(closed);
-                }
+        if mark.link.is_some() {
+            let newer = self.newer_healthy;
+            let open = self.open.get_or_insert(Incident {
+                after: newer,
+                counts: [0, 0],
+                ..Incident::of(mark, None)
+            });
+            open.first = mark;
+            let count = &mut open.counts[usize::from(mark.id.process != self.process)];
+            *count = count.saturating_add(1);
+        } else {
+            self.newer_healthy = Some(mark);
+            if let Some(mut closed) = self.open.take() {
+                closed.before = Some(mark);
+                self.closed.push(closed);
             }
         }
         self.closed.len() < INCIDENTS
@@ -258,12 +281,7 @@ pub fn merge(in_memory: &[Incident], on_disk: &[Incident]) -> Vec<Incident> {
         // Without a healthy probe between them, two incidents are one: the exporter restarted in between.
         let continues = |newer: &Incident| newer.before.is_none() && incident.after.is_none();
         match merged.last_mut() {
-            Some(newer) if newer.overlaps(&incident) => newer.join(&incident),
-            Some(newer) if continues(newer) => {
-                let count = newer.count.saturating_add(incident.count);
-                newer.join(&incident);
-                newer.count = count;
-            }
+            Some(newer) if newer.overlaps(&incident) || continues(newer) => newer.join(&incident),
             _ => merged.push(incident),
         }
     }
@@ -309,12 +327,12 @@ mod tests {
         incidents
     }
 
-    fn collected(start: u32, probes: &str) -> Vec<Incident> {
+    fn collected(process: u32, start: u32, probes: &str) -> Vec<Incident> {
         let marks: Vec<_> = (start..)
             .zip(probes.chars())
             .filter(|(_, probe)| *probe != ' ')
             .collect();
-        let mut collector = IncidentCollector::default();
+        let mut collector = IncidentCollector::new(process);
         let _enough = marks
             .iter()
             .rev()
@@ -333,14 +351,14 @@ mod tests {
                 last,
                 before,
                 after,
-                count,
+                ..
             } = incident;
             (
                 first.began.seconds,
                 last.began.seconds,
                 began(*before),
                 began(*after),
-                *count,
+                incident.count(),
             )
         });
         shown.collect()
@@ -349,7 +367,7 @@ mod tests {
     #[test]
     fn both_directions_find_the_same_incidents() {
         for probes in ["", "+++", "--", "+-", "-+", "+--++-+", "-+-+--", "++---"] {
-            assert_eq!(collected(1, probes), observed(1, 1, probes), "{probes}");
+            assert_eq!(collected(1, 1, probes), observed(1, 1, probes), "{probes}");
         }
         let expected = vec![(6, 6, Some(5), Some(7), 1), (2, 3, Some(1), Some(4), 2)];
         assert_eq!(shown(&observed(1, 1, "+--++-+")), expected);
@@ -375,9 +393,9 @@ mod tests {
     fn the_number_of_incidents_is_limited() {
         let probes = "+-".repeat(3 * INCIDENTS);
         assert_eq!(observed(1, 1, &probes).len(), INCIDENTS);
-        assert_eq!(collected(1, &probes).len(), INCIDENTS);
+        assert_eq!(collected(1, 1, &probes).len(), INCIDENTS);
         assert_eq!(
-            merge(&observed(2, 1000, &probes), &collected(1, &probes)).len(),
+            merge(&observed(2, 1000, &probes), &collected(2, 1, &probes)).len(),
             INCIDENTS
         );
     }
@@ -385,23 +403,23 @@ mod tests {
     /// The disk has only a part of the successes, and may not have the latest probes yet.
     #[test]
     fn memory_and_disk_complement_each_other() {
-        // A restart during the incident: the disk has both processes, the memory the second one.
-        let merged = merge(&observed(1, 6, "--+"), &collected(1, "+--  -"));
-        assert_eq!(shown(&merged), [(2, 7, Some(1), Some(8), 3)]);
-        // The disk lacks the latest failures of this process.
-        let merged = merge(&observed(2, 6, "--+"), &collected(1, "+--"));
+        // A restart during the incident: the disk has the first process, the memory has the second one.
+        let merged = merge(&observed(2, 6, "--+"), &collected(2, 1, "+--"));
         assert_eq!(shown(&merged), [(2, 7, Some(1), Some(8), 4)]);
+        // The disk lacks the latest failure of this process.
+        let merged = merge(&observed(1, 2, "---+"), &collected(1, 1, "+--"));
+        assert_eq!(shown(&merged), [(2, 4, Some(1), Some(5), 3)]);
         // The last healthy probe is in memory only.
-        let merged = merge(&observed(1, 1, "+++--"), &collected(1, "+  --"));
+        let merged = merge(&observed(1, 1, "+++--"), &collected(1, 1, "+  --"));
         assert_eq!(shown(&merged), [(4, 5, Some(3), None, 2)]);
         // Two incidents stay two.
-        let merged = merge(&observed(2, 10, "+-"), &collected(1, "+-+"));
+        let merged = merge(&observed(2, 10, "+-"), &collected(2, 1, "+-+"));
         assert_eq!(
             shown(&merged),
             [(11, 11, Some(10), None, 1), (2, 2, Some(1), Some(3), 1)]
         );
         // An unhealthy end before a healthy start: when it ended is not known.
-        let merged = merge(&observed(2, 10, "+-"), &collected(1, "+-"));
+        let merged = merge(&observed(2, 10, "+-"), &collected(2, 1, "+-"));
         assert_eq!(shown(&merged), [(11, 11, Some(10), None, 1), (2, 2, Some(1), None, 1)]);
     }
 }

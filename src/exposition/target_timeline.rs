@@ -96,7 +96,7 @@ impl TargetTimeline {
                         Some(after) => { ", for " (long(incident.duration())) ". Healthy again at " (linked(after, prefix)) }
                         None => { ", for " (long(incident.duration())) " up to the latest probe at " (linked(&incident.last, prefix)) }
                     }
-                    ". " (number(incident.count)) "."
+                    ". " (number(incident.count())) "."
                 }
                 dt { "Last healthy probe" }
                 dd {
@@ -223,7 +223,7 @@ fn row(incident: &Incident, prefix: &str) -> Markup {
         last,
         before,
         after,
-        count,
+        ..
     } = incident;
     html! {
         tr {
@@ -236,7 +236,7 @@ fn row(incident: &Incident, prefix: &str) -> Markup {
             }
             td { (first.link.map_or("", Link::as_str)) }
             td.target { code { (reason(first)) } @if last.reason != first.reason { " then " code { (reason(last)) } } }
-            td { (number(*count)) }
+            td { (number(incident.count())) }
         }
     }
 }

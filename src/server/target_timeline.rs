@@ -46,6 +46,7 @@ pub(super) async fn of_entry(app: &App, entry: &HistoryEntry) -> TargetTimeline 
             target: requested.target.written().to_owned(),
             module: finding.module.name.to_string(),
             hostname: requested.hostname.clone(),
+            process: app.scheduler.history().process(),
         },
     };
     collect(app, subject).await
@@ -63,6 +64,7 @@ pub(super) async fn of_stored(app: &App, stored: &StoredEvidence) -> TargetTimel
             target: stored.summary.target.clone(),
             module: stored.summary.module.clone(),
             hostname,
+            process: app.scheduler.history().process(),
         },
         request,
     };

@@ -31,6 +31,8 @@ pub struct HistoryQuestion {
     pub module: String,
     /// The caller's `hostname`.
     pub hostname: Option<String>,
+    /// Part of the ids of this process.
+    pub process: u32,
 }
 
 /// The stored history of a target.
@@ -90,7 +92,7 @@ impl Database {
             ..
         } = question;
         let rows = query.query_map(params![target, module, hostname, LONGEST], mark)?;
-        let mut incidents = IncidentCollector::default();
+        let mut incidents = IncidentCollector::new(question.process);
         for mark in rows {
             if !incidents.add(mark?) {
                 break;
