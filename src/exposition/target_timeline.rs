@@ -92,11 +92,10 @@ impl TargetTimeline {
                 dd {
                     @if incident.before.is_none() { "at least " }
                     strong { (linked(&incident.first, prefix)) }
-                    @match &incident.after {
-                        Some(after) => { ", for " (long(incident.duration())) ". Healthy again at " (linked(after, prefix)) }
-                        None => { ", for " (long(incident.duration())) " up to the latest probe at " (linked(&incident.last, prefix)) }
-                    }
-                    ". " (number(incident.count())) "."
+                    ", for " (long(incident.duration()))
+                    @if incident.after.is_none() { " up to the latest probe at " (linked(&incident.last, prefix)) }
+                    ", " (number(incident)) "."
+                    @if let Some(after) = &incident.after { " Healthy again at " (linked(after, prefix)) "." }
                 }
                 dt { "Last healthy probe" }
                 dd {
@@ -236,7 +235,7 @@ fn row(incident: &Incident, prefix: &str) -> Markup {
             }
             td { (first.link.map_or("", Link::as_str)) }
             td.target { code { (reason(first)) } @if last.reason != first.reason { " then " code { (reason(last)) } } }
-            td { (number(incident.count())) }
+            td { (number(incident)) }
         }
     }
 }
@@ -296,12 +295,11 @@ fn certificate(certificate: Option<CertificateFacts>) -> String {
     )
 }
 
-fn number(count: u32) -> String {
-    if count == 1 {
-        "1 probe".to_owned()
-    } else {
-        format!("{count} probes")
-    }
+/// The number of probes. If the start is not known, earlier probes may belong to the incident.
+fn number(incident: &Incident) -> String {
+    let least = if incident.before.is_none() { "at least " } else { "" };
+    let count = incident.count();
+    format!("{least}{count} probe{}", if count == 1 { "" } else { "s" })
 }
 
 /// A duration in the two most significant units.

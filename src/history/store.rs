@@ -37,6 +37,9 @@ const QUEUE: usize = 1024;
 /// Maximum number of questions about the history of a target that wait for the thread.
 const HISTORIES: usize = 4;
 
+/// Time that such a question waits for its turn.
+const TURN: Duration = Duration::from_secs(1);
+
 /// Time that a page waits for the store.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -241,9 +244,10 @@ impl EvidenceStore {
     /// Returns the stored history of a target: the probes around one of them, and the incidents.
     ///
     /// # Errors
-    /// When the store is not available, or is answering as many of these questions as it may.
+    /// When the store is not available, or too many of these questions wait.
     pub async fn history(&self, question: HistoryQuestion) -> Result<StoredHistory, StoreUnavailable> {
-        let _place = self.histories.try_acquire().map_err(|_| StoreUnavailable)?;
+        let place = tokio::time::timeout(TURN, self.histories.acquire()).await;
+        let _place = place.map_err(|_| StoreUnavailable)?.map_err(|_| StoreUnavailable)?;
         self.ask(move |database| database.history(&question)).await
     }
 

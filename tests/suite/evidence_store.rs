@@ -85,7 +85,7 @@ async fn links_of_an_open_incident_work_after_a_restart() {
     let ((page, timeline), (before_page, _)) = (lasting(&page), lasting(&before[0]));
     assert_eq!(page, before_page.replace(&log, ""));
     assert!(timeline.contains(&format!("href=\"/evidence/{first}\"")), "{timeline}");
-    assert!(timeline.contains(". 2 probes."), "{timeline}");
+    assert!(timeline.contains(", at least 2 probes."), "{timeline}");
     assert_eq!(running.text(&format!("/evidence/{id}.json")).await, before[1]);
     assert_eq!(running.text(&format!("/evidence/{id}.har")).await, before[2]);
     assert_eq!(running.get(&format!("/evidence/{first}")).await.status(), 200);
@@ -168,7 +168,7 @@ async fn an_incident_continues_after_a_restart() {
     stored(&running, 4.0).await;
     let page = running.text(&format!("/evidence/{last}")).await;
     assert!(page.contains("Unhealthy since") && !page.contains("at least"), "{page}");
-    assert!(page.contains(". 3 probes."), "{page}");
+    assert!(page.contains(", 3 probes."), "{page}");
     assert!(!page.contains("s3cr3t") && !page.contains("token="), "{page}");
     for id in [&healthy, &first] {
         assert!(page.contains(&format!("<a href=\"/evidence/{id}\">")), "{id}: {page}");
@@ -180,7 +180,7 @@ async fn an_incident_continues_after_a_restart() {
 
     let again = running.post(&format!("/evidence/{first}/again")).await;
     assert!(again.url().path().starts_with("/evidence/"), "{}", again.url());
-    assert!(again.text().await.unwrap().contains(". 4 probes."));
+    assert!(again.text().await.unwrap().contains(", 4 probes."));
     let mut seen = seen;
     let mut requests = Vec::new();
     while let Ok(request) = seen.try_recv() {

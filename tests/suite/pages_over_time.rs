@@ -71,7 +71,7 @@ async fn the_page_says_since_when_the_target_is_unhealthy_and_what_changed() {
         .unwrap();
     assert!(since.contains(&link(2)) && since.contains(&link(5)), "{since}");
     assert!(
-        since.contains("Healthy again at") && since.contains(". 3 probes."),
+        since.contains("Healthy again at") && since.contains(", 3 probes."),
         "{since}"
     );
     assert!(!since.contains("at least"), "{since}");
@@ -130,7 +130,7 @@ async fn an_incident_that_continues_says_up_to_when_and_that_its_start_is_open()
         for words in [
             "at least ",
             "up to the latest probe at",
-            ". 1 probe.",
+            ", at least 1 probe.",
             "none is known",
             "continues",
             "No other probe of this target is stored.",
@@ -151,7 +151,7 @@ async fn the_incident_outlives_the_list_of_probes_and_the_evidence() {
         last = id(&exporter.probe("h", &peer.http()).await.evidence);
     }
     let html = timeline(&exporter, &last).await;
-    assert!(html.contains(". 50 probes.") && !html.contains("at least"), "{html}");
+    assert!(html.contains(", 50 probes.") && !html.contains("at least"), "{html}");
     // The evidence of the last healthy probe is gone, so the page does not link to it. Its facts are still known.
     assert!(!html.contains(&healthy), "{html}");
     assert_eq!(cells(&html, "fields changes", "Status")[1..3], ["200", "503"]);
@@ -183,7 +183,7 @@ async fn a_probe_is_repeated_with_all_its_parameters() {
     let again = exporter.post(&path).await;
     let place = again.url().path().to_owned();
     assert!(place.starts_with("/evidence/") && !place.ends_with("again"), "{place}");
-    assert!(again.text().await.unwrap().contains(". 2 probes."));
+    assert!(again.text().await.unwrap().contains(", at least 2 probes."));
     let json = exporter.get(&format!("{place}.json")).await.text().await.unwrap();
     let evidence: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_ne!(evidence["id"], probed.evidence["id"]);
