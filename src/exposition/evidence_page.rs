@@ -9,6 +9,7 @@ use super::{chain_view, incident_report, reproduce};
 use crate::history::HistoryEntry;
 use crate::history::store::StoredEvidence;
 use glassbox_probe::diagnostics::experiments;
+use glassbox_probe::previous_probes::REUSE;
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::chain::Link;
 use glassbox_verdict::utc::rfc3339;
@@ -243,7 +244,7 @@ fn diagnostics(finding: &Finding) -> Markup {
                 @if let Some(age) = age(finding) {
                     p {
                         "These results are from an earlier probe, " (words(age)) " before this one. The exporter repeats the "
-                        "diagnostics of the same failure at most every 10 s."
+                        "diagnostics of the same failure at most every " (REUSE.as_secs()) " s."
                     }
                 }
                 table.fields {

@@ -173,6 +173,8 @@ describe("the page of a probe", () => {
     test(`shows only the links that its prober can judge: ${name}`, () =>
       at(`/evidence/${probes.find((probe) => probe.name === name).id}`, {}, async (page) => {
         assert.deepEqual(await page.locator(".chain .name").allTextContents(), links);
+        const isSilent = (await page.locator(".chain").textContent()).includes("no response");
+        assert.equal(isSilent, name === "port", "only a failed probe without data");
       }));
   }
 
