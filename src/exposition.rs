@@ -14,8 +14,10 @@ pub mod openmetrics;
 pub mod probe_metrics;
 pub mod prometheus_text;
 pub mod protobuf;
+pub mod repeat_query;
 mod reproduce;
 pub mod target_table;
+pub mod target_timeline;
 mod text_escaping;
 pub mod waterfall;
 

@@ -102,6 +102,12 @@ impl History {
         }
     }
 
+    /// Returns the part of the evidence ids that identifies this process.
+    #[must_use]
+    pub const fn process(&self) -> u32 {
+        self.process
+    }
+
     /// Returns whether this process has assigned the evidence id, and `None` if another process may have.
     #[must_use]
     pub fn has_named(&self, id: EvidenceId) -> Option<bool> {
@@ -176,9 +182,19 @@ impl History {
     /// Returns all evidence, newest first.
     #[must_use]
     pub fn newest_first(&self) -> Vec<HistoryEntry> {
+        self.select(|_| true)
+    }
+
+    /// Returns the evidence of the probes that `belongs` selects, newest first.
+    #[must_use]
+    pub fn select(&self, belongs: impl Fn(&Finding) -> bool) -> Vec<HistoryEntry> {
         let mut all: Vec<_> = {
             let kept = self.kept();
-            let all = kept.good.iter().chain(&kept.failing);
+            let all = kept
+                .good
+                .iter()
+                .chain(&kept.failing)
+                .filter(|slot| belongs(&slot.entry.finding));
             all.map(|slot| (slot.at, slot.entry.clone())).collect()
         };
         all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));

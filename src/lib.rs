@@ -15,4 +15,5 @@ pub mod self_metrics;
 pub mod series;
 pub mod server;
 pub mod target_state;
+pub mod timeline;
 pub mod workers;

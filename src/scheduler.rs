@@ -138,6 +138,21 @@ impl Scheduler {
         reading.map_err(|_| ScrapeError::NotYet)?
     }
 
+    /// Runs a probe now, also if its key has a lease.
+    ///
+    /// # Errors
+    /// When the exporter cannot run the probe for a local reason.
+    pub async fn probe_now(&self, probe: Probe, caller: Caller) -> Result<Reading, LocalError> {
+        let key = SeriesKey::new(&probe.module, &probe.requested);
+        self.run(key, probe, None, caller).await
+    }
+
+    /// Returns the state of a key, if it has been probed.
+    #[must_use]
+    pub fn state(&self, key: &SeriesKey) -> Option<Arc<KeyState>> {
+        self.series.peek(key)
+    }
+
     /// Returns the active configuration.
     pub fn config(&self) -> Guard<Arc<Config>> {
         self.config.load()

@@ -12,9 +12,11 @@ mod metrics;
 mod metrics_response;
 mod passwords;
 mod probe;
+mod probe_again;
 mod query;
 mod reload;
 mod serve;
+mod target_timeline;
 mod web_config_watcher;
 
 pub use allowed_hosts::AllowedHosts;
@@ -241,6 +243,7 @@ fn paths(app: Arc<App>) -> Router {
         .route("/", get(landing_page::page))
         .route("/evidence", get(evidence::of_target))
         .route("/evidence/{file}", get(evidence::file))
+        .route("/evidence/{id}/again", any(probe_again::run))
         .route("/config", any(admin::config))
         .route("/logs", any(admin::logs))
         .layer(axum::middleware::map_response(async |answer| not_stored(answer)));

@@ -1,10 +1,10 @@
 //! State of one target between probes: baseline, latest outcomes, and the times of the latest diagnostics.
 
+use crate::timeline::{Incident, ProbeFacts, ProbeMark, observe};
 use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_probe::previous_probes::{FailureSignature, PreviousProbes, REUSE, RecentInvestigation, sign};
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::baseline::Baseline;
-use glassbox_verdict::chain::Link;
 use glassbox_verdict::investigation::{DiagnosticKind, Investigation};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
@@ -22,8 +22,12 @@ const ANSWERED: Duration = Duration::from_hours(1);
 pub struct TargetState {
     /// Time of the latest scrape of the key without a lease.
     pub scraped: Option<Instant>,
-    /// Outcomes of the latest probes, oldest first.
-    pub recent: Vec<PastOutcome>,
+    /// The latest probes, oldest first.
+    pub recent: Vec<ProbeMark>,
+    /// The latest incidents, oldest first.
+    pub incidents: Vec<Incident>,
+    /// The latest healthy probe.
+    pub healthy: Option<(ProbeMark, ProbeFacts)>,
     /// The latest probe.
     pub latest: Option<LatestProbe>,
     baseline: Baseline,
@@ -62,15 +66,6 @@ struct DiagnosticsHistory {
     answered: HashMap<String, Instant>,
 }
 
-/// Outcome of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PastOutcome {
-    /// The broken link; `None` if there is none.
-    pub link: Option<Link>,
-    /// Whether a successful response hid the broken link.
-    pub masked: bool,
-}
-
 /// The latest probe of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct LatestProbe {
@@ -82,7 +77,7 @@ pub struct LatestProbe {
     pub reason: Option<Reason>,
 }
 
-/// Maximum number of stored outcomes of a key.
+/// Maximum number of stored marks of a key.
 pub const RECENT: usize = 40;
 
 #[derive(Debug)]
@@ -124,20 +119,14 @@ impl TargetState {
         previous
     }
 
-    /// Updates the baseline and the outcomes with a finding. Runs before the history shortens the finding.
-    pub fn learn(&mut self, finding: &Finding, now: Instant) {
+    /// Updates the baseline, the marks and the incidents with a finding. Runs before the history shortens the finding.
+    pub fn learn(&mut self, finding: &Finding, id: EvidenceId, now: Instant) {
         self.probes = self.probes.wrapping_add(1);
         let masked = finding.verdict.as_ref().is_some_and(|verdict| verdict.masked);
         // A diagnostic that the budget refused does not show that the broken link is healthy again.
         let refused = finding.investigation.as_ref().is_some_and(|found| found.any_refused());
         self.masked = masked || (self.masked && refused && finding.report.succeeded());
-        if self.recent.len() >= RECENT {
-            self.recent.remove(0);
-        }
-        self.recent.push(PastOutcome {
-            link: finding.verdict.as_ref().map(|verdict| verdict.link),
-            masked,
-        });
+        self.mark(finding, id);
         if let Some(reply) = finding.report.final_reply() {
             match &finding.verdict {
                 None => self.baseline.learn_good(reply),
@@ -152,6 +141,21 @@ impl TargetState {
             self.learn_of_diagnostics(investigation, finding.verdict.as_ref());
             self.diagnostics.get_or_insert_default().note(investigation, now);
         }
+    }
+
+    fn mark(&mut self, finding: &Finding, id: EvidenceId) {
+        let mark = ProbeMark::of(finding, id);
+        observe(&mut self.incidents, mark, self.healthy.map(|(healthy, _)| healthy));
+        if mark.link.is_none() {
+            self.healthy = Some((mark, ProbeFacts::of(finding)));
+        }
+        if self.recent.len() >= RECENT {
+            self.recent.remove(0);
+        } else if self.recent.len() == self.recent.capacity() {
+            // Doubling the capacity would waste memory, because thousands of keys have a full list.
+            self.recent.reserve_exact(RECENT / 4);
+        }
+        self.recent.push(mark);
     }
 
     fn learn_of_diagnostics(&mut self, investigation: &Investigation, verdict: Option<&Verdict>) {

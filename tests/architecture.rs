@@ -106,6 +106,7 @@ const PACKAGES: &[Package] = &[
                     "workers",
                     "negotiation",
                     "outage_detector",
+                    "timeline",
                     "target_state",
                     "series",
                     "history",

@@ -98,14 +98,18 @@ pub struct LinkStatus {
     pub note: Option<String>,
 }
 
-/// The chain of a finding, from the exporter to the content.
+/// The chain of a finding, from the exporter to the last link that its prober can judge.
 #[must_use]
 pub fn marks(finding: &Finding) -> Vec<LinkStatus> {
     let secured = finding
         .report
         .last_exchange()
         .is_some_and(|exchange| exchange.wants_tls);
-    let shown = ON_THE_WAY.into_iter().filter(|link| *link != Link::Tls || secured);
+    let blamed = finding.verdict.as_ref().map(|verdict| verdict.link);
+    let prober = &finding.module.prober;
+    let shown = ON_THE_WAY
+        .into_iter()
+        .filter(|link| (*link != Link::Tls || secured) && (prober.can_judge(*link) || blamed == Some(*link)));
     shown
         .map(|link| LinkStatus {
             link,
@@ -171,13 +175,13 @@ fn note(finding: &Finding, link: Link) -> Option<String> {
             .and_then(|socket| socket.rtt)
             .map(|rtt| format!("{} µs round trip", rtt.as_micros())),
         Link::Tls => exchange.tls.as_ref()?.version.map(str::to_owned),
-        Link::Edge => exchange.peer.map(|_| edge(finding, exchange)),
+        Link::Edge => exchange.peer.and_then(|_| edge(finding, exchange)),
         Link::Origin => finding.investigation.as_ref()?.backends().last().map(backend),
         _ => None,
     }
 }
 
-fn edge(finding: &Finding, exchange: &Exchange) -> String {
+fn edge(finding: &Finding, exchange: &Exchange) -> Option<String> {
     let verdict = finding.verdict.as_ref();
     let who = verdict.and_then(|verdict| verdict.answered_by);
     let status = exchange
@@ -185,11 +189,12 @@ fn edge(finding: &Finding, exchange: &Exchange) -> String {
         .as_ref()
         .map(|reply| format!("returned {}", reply.status));
     let words: Vec<_> = who.map(str::to_owned).into_iter().chain(status).collect();
-    if words.is_empty() {
-        "no response".to_owned()
-    } else {
-        words.join(" ")
+    if !words.is_empty() {
+        return Some(words.join(" "));
     }
+    // Other protocols than HTTP have no reply here, but the probe may have received data.
+    let is_silent = !finding.report.succeeded() && exchange.wire.read == 0;
+    is_silent.then(|| "no response".to_owned())
 }
 
 fn backend(direct: &DirectRequest) -> String {

@@ -1,6 +1,6 @@
 //! The evidence of a probe in all its forms, for the store on disk.
 
-use super::{evidence, evidence_page, har};
+use super::{evidence, evidence_page, har, repeat_query};
 use crate::history::HistoryEntry;
 use crate::history::store::EvidenceDocuments;
 use serde_json::Value;
@@ -13,6 +13,7 @@ pub fn render(entry: &HistoryEntry) -> EvidenceDocuments {
         page: evidence_page::content(entry).into_string(),
         json: text(&evidence::json(entry)),
         har: text(&har::json(entry)),
+        repeat: repeat_query::of(&entry.finding),
     }
 }
 

@@ -4,28 +4,42 @@ mod facts;
 mod waterfall;
 
 use super::durations::words;
+use super::target_timeline::{self, TargetTimeline};
 use super::{chain_view, incident_report, reproduce};
 use crate::history::HistoryEntry;
 use crate::history::store::StoredEvidence;
 use glassbox_probe::diagnostics::experiments;
-use glassbox_probe::evidence_id::EvidenceId;
+use glassbox_probe::previous_probes::REUSE;
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::chain::Link;
 use glassbox_verdict::utc::rfc3339;
 use glassbox_verdict::verdict::{Certainty, Side, Verdict};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::time::Duration;
 
 /// The complete page. `prefix` is added to every path.
 #[must_use]
-pub fn page(entry: &HistoryEntry, prefix: &str) -> String {
-    frame(entry.id, &title(entry), &content(entry), prefix, Log::InMemory)
+pub fn page(entry: &HistoryEntry, timeline: &TargetTimeline, prefix: &str) -> String {
+    let content = content(entry).into_string();
+    let page = EvidenceFrame {
+        title: &title(entry),
+        content: &content,
+        timeline,
+        log: Log::InMemory,
+    };
+    page.html(prefix)
 }
 
 /// The complete page of a probe whose evidence is stored on disk.
 #[must_use]
-pub fn stored_page(stored: &StoredEvidence, prefix: &str) -> String {
-    let content = PreEscaped(stored.documents.page.clone());
-    frame(stored.summary.id, &stored.documents.title, &content, prefix, Log::Gone)
+pub fn stored_page(stored: &StoredEvidence, timeline: &TargetTimeline, prefix: &str) -> String {
+    let page = EvidenceFrame {
+        title: &stored.documents.title,
+        content: &stored.documents.page,
+        timeline,
+        log: Log::Gone,
+    };
+    page.html(prefix)
 }
 
 /// The title of the page.
@@ -41,32 +55,52 @@ enum Log {
     Gone,
 }
 
-fn frame(id: EvidenceId, title: &str, content: &Markup, prefix: &str, log: Log) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                link rel="stylesheet" href={ (prefix) "/style.css" };
-                script src={ (prefix) "/copy.js" } defer {}
-            }
-            body {
-                header {
-                    p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }
-                    nav aria-label="This probe" {
-                        @for (form, name) in [("json", "JSON"), ("har", "HAR")] {
-                            a href={ (prefix) "/evidence/" (id) "." (form) } download={ "glassbox-" (id) "." (form) } { (name) } " "
+/// The parts of a page.
+struct EvidenceFrame<'a> {
+    title: &'a str,
+    content: &'a str,
+    timeline: &'a TargetTimeline,
+    log: Log,
+}
+
+impl EvidenceFrame<'_> {
+    fn html(&self, prefix: &str) -> String {
+        let id = self.timeline.this.id;
+        // Content that an earlier version of the exporter stored has no place for the timeline.
+        let (before, after) = self
+            .content
+            .split_once(target_timeline::PLACE)
+            .unwrap_or((self.content, ""));
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (self.title) }
+                    link rel="stylesheet" href={ (prefix) "/style.css" };
+                    script src={ (prefix) "/copy.js" } defer {}
+                }
+                body {
+                    header {
+                        p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }
+                        nav aria-label="This probe" {
+                            @for (form, name) in [("json", "JSON"), ("har", "HAR")] {
+                                a href={ (prefix) "/evidence/" (id) "." (form) } download={ "glassbox-" (id) "." (form) } { (name) } " "
+                            }
+                            @if self.log == Log::InMemory { a href={ (prefix) "/logs?id=" (id) } { "Log" } }
                         }
-                        @if log == Log::InMemory { a href={ (prefix) "/logs?id=" (id) } { "Log" } }
+                    }
+                    main {
+                        (PreEscaped(before))
+                        (self.timeline.section(prefix))
+                        (PreEscaped(after))
                     }
                 }
-                main { (content) }
             }
-        }
-    };
-    page.into_string()
+        };
+        page.into_string()
+    }
 }
 
 /// The content of the page. It has no links within the exporter, so that it can be stored.
@@ -76,6 +110,7 @@ pub(super) fn content(entry: &HistoryEntry) -> Markup {
         (summary(finding))
         (chain(finding))
         @if let Some(verdict) = &finding.verdict { (reasons(verdict)) }
+        (PreEscaped(target_timeline::PLACE))
         (diagnostics(finding))
         (waterfall::table(finding))
         (copies(entry))
@@ -88,7 +123,11 @@ fn summary(finding: &Finding) -> Markup {
     let report = &finding.report;
     let (class, colour) = match &finding.verdict {
         None => ("finding", "ok"),
+        Some(verdict) if verdict.masked && verdict.certainty == Certainty::Likely => {
+            ("finding suspect likely", "suspect")
+        }
         Some(verdict) if verdict.link == Link::Unknown || verdict.masked => ("finding suspect", "suspect"),
+        Some(verdict) if verdict.certainty == Certainty::Likely => ("finding broken likely", "failed"),
         Some(_) => ("finding broken", "failed"),
     };
     html! {
@@ -99,9 +138,35 @@ fn summary(finding: &Finding) -> Markup {
                 ", " (words(report.took))
                 @if finding.late { ". " b { "The exporter itself was delayed. This time may include its delay." } }
             }
-            @if let Some(verdict) = &finding.verdict { p.summary { (verdict.summary) } }
+            @if let Some(verdict) = &finding.verdict {
+                @if verdict.link != Link::Unknown { (certainty(verdict.certainty)) }
+                ul.summary { @for sentence in sentences(&verdict.summary) { li { (sentence) } } }
+            }
         }
     }
+}
+
+/// The certainty of a verdict, in words that do not depend on colours.
+fn certainty(certainty: Certainty) -> Markup {
+    let meaning = match certainty {
+        Certainty::Certain => "The evidence allows no other explanation.",
+        Certainty::Likely => "The evidence also fits another link, but rarely. Verify before you act.",
+    };
+    html! { p.certainty { strong class=(certainty.as_str()) { (certainty.as_str()) } " " (meaning) } }
+}
+
+/// The sentences of a summary.
+fn sentences(summary: &str) -> Vec<&str> {
+    let mut sentences = Vec::new();
+    let mut rest = summary;
+    let is_end =
+        |(at, _): &(usize, &str), rest: &str| rest[at + 2..].starts_with(|next: char| next.is_ascii_uppercase());
+    while let Some((at, _)) = rest.match_indices(". ").find(|found| is_end(found, rest)) {
+        sentences.push(&rest[..=at]);
+        rest = &rest[at + 2..];
+    }
+    sentences.push(rest);
+    sentences
 }
 
 fn headline(verdict: Option<&Verdict>) -> String {
@@ -176,6 +241,12 @@ fn diagnostics(finding: &Finding) -> Markup {
         @if !experiments.is_empty() {
             section aria-labelledby="diagnostics" {
                 h2 #diagnostics { "Diagnostics" }
+                @if let Some(age) = age(finding) {
+                    p {
+                        "These results are from an earlier probe, " (words(age)) " before this one. The exporter repeats the "
+                        "diagnostics of the same failure at most every " (REUSE.as_secs()) " s."
+                    }
+                }
                 table.fields {
                     thead {
                         tr {
@@ -200,6 +271,14 @@ fn diagnostics(finding: &Finding) -> Markup {
             }
         }
     }
+}
+
+/// Time from the diagnostics to the start of this probe, if they are results of an earlier probe.
+fn age(finding: &Finding) -> Option<Duration> {
+    let results = finding.investigation.as_deref().filter(|_| finding.reused)?.results();
+    let requests = results.iter().flat_map(|result| result.outcome.requests());
+    let first = requests.map(|request| request.report().began).min()?;
+    finding.report.began.duration_since(first).ok()
 }
 
 /// Text to copy: the incident report, and the command that repeats the request.

@@ -2,6 +2,7 @@
 
 use super::plain;
 use crate::history::store::EvidenceSummary;
+use glassbox_probe::target::Target;
 use glassbox_verdict::utc::to_the_second;
 use maud::{DOCTYPE, Markup, html};
 
@@ -10,7 +11,7 @@ use maud::{DOCTYPE, Markup, html};
 pub struct GoneEvidence {
     /// Why it is not stored, as sentences.
     pub why: String,
-    /// The target, if it is known.
+    /// The target as written, if it is known. Only the page shows it, without its secrets.
     pub target: Option<String>,
     /// Stored probes of this target, newest first.
     pub others: Vec<EvidenceSummary>,
@@ -51,10 +52,10 @@ impl GoneEvidence {
         html! {
             @match &self.target {
                 None => p { a href={ (prefix) "/" } { "All targets" } },
-                Some(target) if self.others.is_empty() => p { "No probe of " bdi { (target) } " is stored." },
+                Some(target) if self.others.is_empty() => p { "No probe of " bdi { (Target::new(target)) } " is stored." },
                 Some(target) => {
                     section aria-labelledby="others" {
-                        h2 #others { "Stored probes of " bdi { (target) } }
+                        h2 #others { "Stored probes of " bdi { (Target::new(target)) } }
                         table.fields {
                             thead { tr { @for title in ["Start", "Module", "Result"] { th scope="col" { (title) } } } }
                             tbody {

@@ -2,7 +2,8 @@
 
 use super::durations::words;
 use crate::series::{KeyState, SeriesKey};
-use crate::target_state::{LatestProbe, PastOutcome};
+use crate::target_state::LatestProbe;
+use crate::timeline::ProbeMark;
 use glassbox_probe::evidence_id::EvidenceId;
 use glassbox_verdict::chain::{Link, Stage};
 use maud::{Markup, html};
@@ -35,7 +36,7 @@ const STACK: f64 = 130.0;
 /// One key, as shown on the page.
 struct Row {
     key: Arc<SeriesKey>,
-    recent: Vec<PastOutcome>,
+    recent: Vec<ProbeMark>,
     latest: Option<LatestProbe>,
     attempts: (u64, u64),
     phases: Vec<(&'static str, f64, f64)>,
@@ -57,18 +58,19 @@ impl Row {
         }
     }
 
-    fn now(&self) -> Option<&PastOutcome> {
+    fn now(&self) -> Option<&ProbeMark> {
         self.recent.last()
     }
 
     /// Order: failing keys, then masked failures, then recent failures.
     fn urgency(&self) -> u8 {
         match self.now() {
-            Some(PastOutcome {
+            Some(ProbeMark {
                 link: Some(_),
                 masked: false,
+                ..
             }) => 0,
-            Some(PastOutcome { link: Some(_), .. }) => 1,
+            Some(ProbeMark { link: Some(_), .. }) => 1,
             _ if self.recent.iter().any(|outcome| outcome.link.is_some()) => 2,
             _ => 3,
         }
@@ -122,7 +124,7 @@ pub fn table(
                 tbody { @for place in view.from.min(end)..end { (shown(&rows[place], alike[place], view, &kept)) } }
             }
             p.legend { "Probes: " (swatch("mark", "healthy")) @for link in Link::ALL { (swatch("mark", link.as_str())) } }
-            p.legend { "Phases: " @for stage in Stage::ALL { (swatch("lap", stage.phase())) } }
+            p.legend { "Phases: " @for stage in Stage::ALL { (swatch("phase-bar", stage.phase())) } }
             @if found > SHOWN { (pages(found, end, view)) }
         }
     }
@@ -176,8 +178,8 @@ fn now(row: &Row, view: &TableQuery<'_>, kept: &impl Fn(EvidenceId) -> bool) -> 
     let age = row.latest.map(|latest| view.now.saturating_duration_since(latest.at));
     let (class, word) = match row.now() {
         None => ("unseen", "not probed"),
-        Some(PastOutcome { link: None, .. }) => ("ok", "healthy"),
-        Some(outcome @ PastOutcome { link: Some(link), .. }) => {
+        Some(ProbeMark { link: None, .. }) => ("ok", "healthy"),
+        Some(outcome @ ProbeMark { link: Some(link), .. }) => {
             (if outcome.masked { "suspect" } else { "failed" }, link.as_str())
         }
     };
@@ -205,15 +207,17 @@ fn ago(age: Duration) -> String {
 
 /// One mark for each of the latest probes, the newest on the right. Masked failures have half
 /// the height.
-fn strip(recent: &[PastOutcome]) -> Markup {
+fn strip(recent: &[ProbeMark]) -> Markup {
     let failed = recent.iter().filter(|outcome| outcome.link.is_some()).count();
     let width = recent.len() * 5;
     let mut place = 0;
     // Equal neighbours share one element, which keeps pages of a thousand keys small.
-    let runs = recent.chunk_by(|one, next| one == next).map(|run| {
-        place += run.len();
-        (run[0], place - run.len()..place)
-    });
+    let runs = recent
+        .chunk_by(|one, next| (one.link, one.masked) == (next.link, next.masked))
+        .map(|run| {
+            place += run.len();
+            (run[0], place - run.len()..place)
+        });
     html! {
         svg.strip width=(width) height="16" viewBox={ "0 0 " (width) " 16" } role="img"
             aria-label={ (failed) " of the latest " (recent.len()) " probes failed or were masked" } {
@@ -276,7 +280,7 @@ fn stacked(row: &[(&'static str, f64)], y: u32, scale: f64) -> Markup {
     let bars = row.iter().map(|(phase, seconds)| {
         let (x, width) = (at, seconds * scale);
         at += width;
-        html! { rect class={ "lap " (phase) } x=(format!("{x:.1}")) y=(y) width=(format!("{width:.1}")) height="6" {} }
+        html! { rect class={ "phase-bar " (phase) } x=(format!("{x:.1}")) y=(y) width=(format!("{width:.1}")) height="6" {} }
     });
     html! { @for bar in bars { (bar) } }
 }

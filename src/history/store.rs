@@ -13,9 +13,11 @@ mod database;
 mod files;
 mod queries;
 mod store_thread;
+mod target_history;
 
 pub use content::EvidenceDocuments;
 pub use queries::LISTED;
+pub use target_history::{HistoryQuestion, StoredHistory};
 
 use super::HistoryEntry;
 use crate::target_state::StorageReason;
@@ -27,10 +29,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 use store_thread::StoreThread;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Maximum number of findings and questions that wait for the thread.
 const QUEUE: usize = 1024;
+
+/// Maximum number of questions about the history of a target that wait for the thread.
+const HISTORIES: usize = 4;
+
+/// Time that such a question waits for its turn.
+const TURN: Duration = Duration::from_secs(1);
 
 /// Time that a page waits for the store.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -132,6 +140,8 @@ pub struct EvidenceStore {
     jobs: SyncSender<Job>,
     stats: Arc<StoreStats>,
     limits: StoreLimits,
+    /// Permits for questions about the history of a target, which may read many rows. They must not fill the queue.
+    histories: Semaphore,
 }
 
 /// Question to the database. An error is handled by the thread.
@@ -195,7 +205,12 @@ impl EvidenceStore {
         std::thread::Builder::new()
             .name("evidence".to_owned())
             .spawn(move || thread.run())?;
-        Ok(Self { jobs, stats, limits })
+        Ok(Self {
+            jobs,
+            stats,
+            limits,
+            histories: Semaphore::new(HISTORIES),
+        })
     }
 
     /// Stores a finding soon, or counts it if the queue is full.
@@ -224,6 +239,16 @@ impl EvidenceStore {
     ) -> Result<Vec<EvidenceSummary>, StoreUnavailable> {
         self.ask(move |database| database.of_target(&target, module.as_deref()))
             .await
+    }
+
+    /// Returns the stored history of a target: the probes around one of them, and the incidents.
+    ///
+    /// # Errors
+    /// When the store is not available, or too many of these questions wait.
+    pub async fn history(&self, question: HistoryQuestion) -> Result<StoredHistory, StoreUnavailable> {
+        let place = tokio::time::timeout(TURN, self.histories.acquire()).await;
+        let _place = place.map_err(|_| StoreUnavailable)?.map_err(|_| StoreUnavailable)?;
+        self.ask(move |database| database.history(&question)).await
     }
 
     /// Waits until all findings in the queue are written, or until `most` has passed.

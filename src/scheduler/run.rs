@@ -198,7 +198,7 @@ impl Scheduler {
         } else {
             kept.target_state().scraped = Some(scraped);
         }
-        kept.target_state().learn(&finding, now);
+        kept.target_state().learn(&finding, id, now);
         self.observe_outages(&finding, now);
         let entry = self.history.add(id, finding);
         {

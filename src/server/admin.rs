@@ -1,7 +1,7 @@
 //! Endpoints for the active configuration, its reload, and the probe logs of blackbox_exporter (`/logs`).
 
 use super::query::Query;
-use super::{Shared, allowed_hosts, error, plain};
+use super::{App, Shared, allowed_hosts, error, plain};
 use crate::exposition::{debug_page, probe_metrics, prometheus_text};
 use axum::extract::RawQuery;
 use axum::http::header::ORIGIN;
@@ -15,23 +15,9 @@ pub(super) async fn config(app: Shared) -> Response {
 
 /// Reloads the configuration.
 pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    if !matches!(method, Method::POST | Method::PUT) {
-        return error(StatusCode::METHOD_NOT_ALLOWED, "This endpoint requires a POST request.");
-    }
-    let host = match allowed_hosts::named(&headers, &uri) {
-        Ok(host) => host,
-        Err(words) => return error(StatusCode::BAD_REQUEST, words),
-    };
-    if let Some(host) = host.filter(|host| !app.settings.allowed_hosts.allow(host)) {
-        let words =
-            format!("invalid Host {host:?}: expected an address or a name of this host; --web.allowed-host adds one");
-        return error(StatusCode::FORBIDDEN, &words);
-    }
-    if is_foreign(&headers, host) {
-        return error(
-            StatusCode::FORBIDDEN,
-            "Cross-origin requests may not reload the configuration.",
-        );
+    let change = "reload the configuration";
+    if let Err((status, words)) = may_change(&app, (&method, &uri, &headers), change) {
+        return error(status, &words);
     }
     match app.reload().await {
         Ok(()) => {
@@ -46,6 +32,30 @@ pub(super) async fn reload(app: Shared, method: Method, uri: Uri, headers: Heade
             )
         }
     }
+}
+
+/// Checks a request that changes the exporter's state: its method, its host and its origin. `change` is a verb with its
+/// object.
+pub(super) fn may_change(
+    app: &App,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
+    change: &str,
+) -> Result<(), (StatusCode, String)> {
+    if !matches!(*method, Method::POST | Method::PUT) {
+        let words = "This endpoint requires a POST request.".to_owned();
+        return Err((StatusCode::METHOD_NOT_ALLOWED, words));
+    }
+    let host = allowed_hosts::named(headers, uri).map_err(|words| (StatusCode::BAD_REQUEST, words.to_owned()))?;
+    if let Some(host) = host.filter(|host| !app.settings.allowed_hosts.allow(host)) {
+        let words =
+            format!("invalid Host {host:?}: expected an address or a name of this host; --web.allowed-host adds one");
+        return Err((StatusCode::FORBIDDEN, words));
+    }
+    if is_foreign(headers, host) {
+        let words = format!("Cross-origin requests may not {change}.");
+        return Err((StatusCode::FORBIDDEN, words));
+    }
+    Ok(())
 }
 
 /// Returns whether a browser sends the request on behalf of a page from another origin. Clients other than browsers

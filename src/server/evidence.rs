@@ -1,7 +1,7 @@
 //! `/evidence`: the evidence of one probe.
 
 use super::query::Query;
-use super::{App, Shared, error};
+use super::{App, Shared, error, target_timeline};
 use crate::exposition::gone_page::GoneEvidence;
 use crate::exposition::{evidence, evidence_documents, evidence_page, har};
 use crate::history::HistoryEntry;
@@ -37,26 +37,32 @@ pub(super) async fn file(app: Shared, Path(file): Path<String>, fields: HeaderMa
     };
     let prefix = &app.settings.link_prefix;
     if let Some(entry) = app.scheduler.history().get(id) {
-        return in_memory(&entry, form, prefix);
+        return in_memory(&app, &entry, form).await;
     }
     let gone = match look_up(&app, id).await {
-        Ok(stored) => return on_disk(&stored, form, prefix),
+        Ok(stored) => return on_disk(&app, &stored, form).await,
         Err(gone) => gone,
     };
     respond_gone(&gone, form == Form::Page && wants_html(&fields), prefix)
 }
 
-fn in_memory(entry: &HistoryEntry, form: Form, prefix: &str) -> Response {
+async fn in_memory(app: &App, entry: &HistoryEntry, form: Form) -> Response {
     match form {
-        Form::Page => super::page(evidence_page::page(entry, prefix)),
+        Form::Page => {
+            let timeline = target_timeline::of_entry(app, entry).await;
+            super::page(evidence_page::page(entry, &timeline, &app.settings.link_prefix))
+        }
         Form::Json => document(evidence_documents::text(&evidence::json(entry))),
         Form::Har => document(evidence_documents::text(&har::json(entry))),
     }
 }
 
-fn on_disk(stored: &StoredEvidence, form: Form, prefix: &str) -> Response {
+async fn on_disk(app: &App, stored: &StoredEvidence, form: Form) -> Response {
     match form {
-        Form::Page => super::page(evidence_page::stored_page(stored, prefix)),
+        Form::Page => {
+            let timeline = target_timeline::of_stored(app, stored).await;
+            super::page(evidence_page::stored_page(stored, &timeline, &app.settings.link_prefix))
+        }
         Form::Json => document(stored.documents.json.clone()),
         Form::Har => document(stored.documents.har.clone()),
     }

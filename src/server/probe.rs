@@ -14,6 +14,7 @@ use glassbox_probe::probe::Probe;
 use glassbox_probe::probers::{Module, ProbeRequest};
 use glassbox_probe::target::Target;
 use glassbox_verdict::backend::Backend;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Module of a probe without the parameter `module`.
@@ -71,7 +72,7 @@ fn page(app: &App, reading: &Reading, query: &Query, headers: &HeaderMap) -> Res
 }
 
 /// Parses the request with blackbox_exporter's order of checks and error messages.
-fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusCode, String)> {
+pub(super) fn read(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, (StatusCode, String)> {
     let probe = read_probe(app, query, headers).map_err(|words| (StatusCode::BAD_REQUEST, words))?;
     if probe.module.admits(&probe.requested) {
         return Ok(probe);
@@ -114,11 +115,7 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
     let Some(target) = query.bytes("target").filter(|target| !target.is_empty()) else {
         return Err("Target parameter is missing".to_owned());
     };
-    let requested = ProbeRequest {
-        target: Target::from_bytes(target),
-        hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
-        backends: backends(query, &module)?,
-    };
+    let requested = request(query, target, &module)?;
     let accepted = module.prober.accept(&requested);
     accepted.map_err(|refusal| refusal.message)?;
     Ok(Probe {
@@ -127,6 +124,23 @@ fn read_probe(app: &App, query: &Query, headers: &HeaderMap) -> Result<Probe, St
         requested,
         timeout,
         controls: config.controls().clone(),
+    })
+}
+
+/// Returns what a stored query requested, if its module still exists. The policy is not checked: the result may not be
+/// probed.
+pub(super) fn requested(app: &App, query: &str) -> Option<(Arc<Module>, ProbeRequest)> {
+    let query = Query::new(Some(query));
+    let module = app.scheduler.config().module(query.get("module")?)?.clone();
+    let requested = request(&query, query.bytes("target")?, &module).ok()?;
+    Some((module, requested))
+}
+
+fn request(query: &Query, target: &[u8], module: &Module) -> Result<ProbeRequest, String> {
+    Ok(ProbeRequest {
+        target: Target::from_bytes(target),
+        hostname: query.get("hostname").filter(|name| !name.is_empty()).map(str::to_owned),
+        backends: backends(query, module)?,
     })
 }
 

@@ -27,7 +27,7 @@ before(async () => {
 after(() => browser?.close());
 
 // Opens a page, passes it to a function, and fails on console errors and failed requests.
-async function at(path, { width = 1280, height = 900, scheme = "light", ...more }, look) {
+async function at(path, { width = 1280, height = 900, scheme = "light", status = 200, ...more }, look) {
   const context = await browser.newContext({
     baseURL: base,
     viewport: { width, height },
@@ -39,11 +39,11 @@ async function at(path, { width = 1280, height = 900, scheme = "light", ...more 
   try {
     const page = await context.newPage();
     const wrong = [];
-    page.on("console", (said) => ["error", "warning"].includes(said.type()) && wrong.push(said.text()));
+    page.on("console", (said) => ["error", "warning"].includes(said.type()) && !(status >= 400 && said.text().includes(`status of ${status}`)) && wrong.push(said.text()));
     page.on("pageerror", (error) => wrong.push(String(error)));
     page.on("dialog", (dialog) => (wrong.push(`dialog: ${dialog.message()}`), dialog.dismiss()));
     page.on("requestfailed", (request) => wrong.push(`${request.url()}: ${request.failure().errorText}`));
-    page.on("response", (answer) => answer.status() >= 400 && wrong.push(`${answer.status()} ${answer.url()}`));
+    page.on("response", (answer) => answer.status() >= 400 && answer.status() !== status && wrong.push(`${answer.status()} ${answer.url()}`));
     page.on("request", (request) => request.url().startsWith(base) || wrong.push(`asset from outside: ${request.url()}`));
     await page.goto(path);
     const given = await look(page, context);
@@ -99,7 +99,82 @@ describe("the page of a probe", () => {
     test(`needs no script: ${probe.name}`, () =>
       at(`/evidence/${probe.id}`, { javaScriptEnabled: false }, async (page) => {
         assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), probe.headline);
-        assert.equal(await page.getByRole("button").count(), 0, "a button that would do nothing");
+        const buttons = await page.getByRole("button").allTextContents();
+        assert.deepEqual(buttons, ["Probe again"], "a button that would do nothing");
+      }));
+  }
+
+  test("leads through the probes of its target, and probes again", () =>
+    at(`/evidence/${probes.find(({ name }) => name === "upstream").id}`, {}, async (page) => {
+      const shown = () => page.url().split("/").pop();
+      const first = shown();
+      assert.equal(await page.locator(".bars li").count(), 25);
+      const [before, current] = await page.evaluate(() => {
+        const bars = [...document.querySelectorAll(".bars li")];
+        const current = bars.findIndex((bar) => bar.querySelector("[aria-current]"));
+        return [bars.slice(0, current).map((bar) => bar.className), current];
+      });
+      assert.equal(current, 12);
+      assert.ok(before.every((name) => name === "healthy"), before);
+      await page.getByRole("link", { name: /^Previous|^← Previous/ }).click();
+      await page.waitForURL((url) => !url.pathname.endsWith(first));
+      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "All links are healthy");
+      await page.getByRole("link", { name: /Next stored probe/ }).click();
+      await page.waitForURL((url) => url.pathname.endsWith(first));
+      assert.match(await page.locator("table.changes").textContent(), /Status200502/);
+      await page.locator(".bars a").first().click();
+      await page.waitForURL((url) => !url.pathname.endsWith(first));
+      await page.getByRole("link", { name: /Latest stored probe/ }).click();
+      await page.waitForURL((url) => !url.pathname.endsWith(first));
+      const latest = shown();
+      await page.getByRole("button", { name: "Probe again" }).click();
+      await page.waitForURL((url) => !url.pathname.endsWith(latest) && !url.pathname.endsWith("/again"));
+      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "Most likely broken: between the gateway and its backend");
+      assert.equal(await page.locator("table.incidents tbody tr").count(), 1);
+    }));
+
+  // WCAG 1.4.11: shapes that carry information have a contrast of at least 3 with what is around them.
+  for (const scheme of ["light", "dark"]) {
+    test(`has visible shapes: ${scheme}`, () =>
+      at("/", { scheme }, async (page) => {
+        const weak = await page.evaluate(() => {
+          const luminance = (colour) => {
+            const parts = colour.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255);
+            const [r, g, b] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const style = getComputedStyle(document.documentElement);
+          const names = ["grey", "yellow", "orange", "blue", "purple", "brown", "teal", "red", "pink", "dark-red", "mark-healthy", "unseen"];
+          const probe = document.body.appendChild(document.createElement("span"));
+          const value = (name) => {
+            probe.style.color = style.getPropertyValue(`--${name}`);
+            return luminance(getComputedStyle(probe).color);
+          };
+          const found = [];
+          for (const name of names) {
+            for (const ground of ["ground", "card"]) {
+              const [low, high] = [value(name), value(ground)].sort((a, b) => a - b);
+              const contrast = (high + 0.05) / (low + 0.05);
+              if (!(contrast >= 3)) found.push(`${name} on ${ground}: ${contrast}`);
+            }
+          }
+          probe.remove();
+          return found;
+        });
+        assert.deepEqual(weak, []);
+      }));
+  }
+
+  for (const [name, links] of [
+    ["ping", ["Exporter", "DNS", "Network", "Edge"]],
+    ["port", ["Exporter", "DNS", "Network", "Edge"]],
+    ["tls12", ["Exporter", "DNS", "Network", "TLS", "Edge", "Upstream", "Origin", "Content"]],
+  ]) {
+    test(`shows only the links that its prober can judge: ${name}`, () =>
+      at(`/evidence/${probes.find((probe) => probe.name === name).id}`, {}, async (page) => {
+        assert.deepEqual(await page.locator(".chain .name").allTextContents(), links);
+        const isSilent = (await page.locator(".chain").textContent()).includes("no response");
+        assert.equal(isSilent, name === "port", "only a failed probe without data");
       }));
   }
 
@@ -144,9 +219,9 @@ function valid(archive) {
 }
 
 // The timings of the archive match the phases, in milliseconds. A missing phase is -1, and `connect` includes TLS.
-function sameTimes({ time, timings }, laps) {
-  const took = (...phases) =>
-    laps.filter(({ phase }) => phases.includes(phase)).reduce((sum, lap) => sum + lap.duration_seconds * 1000, 0);
+function sameTimes({ time, timings }, phases) {
+  const took = (...names) =>
+    phases.filter(({ phase }) => names.includes(phase)).reduce((sum, phase) => sum + phase.duration_seconds * 1000, 0);
   const expected = {
     dns: took("resolve"),
     connect: took("connect", "tls"),
@@ -157,12 +232,24 @@ function sameTimes({ time, timings }, laps) {
   };
   for (const [name, milliseconds] of Object.entries(expected)) {
     const told = Math.max(timings[name], 0);
-    assert.ok(Math.abs(told - milliseconds) < 1e-6, `${name}: ${told}, laps: ${milliseconds}`);
+    assert.ok(Math.abs(told - milliseconds) < 1e-6, `${name}: ${told}, phases: ${milliseconds}`);
   }
   const { ssl: _inConnect, ...rest } = timings;
   const sum = Object.values(rest).reduce((sum, value) => sum + Math.max(value, 0), 0);
   assert.ok(Math.abs(sum - time) < 1e-6, `phases ${sum}, time ${time}`);
 }
+
+describe("the page of evidence that is gone", () => {
+  for (const look of LOOKS) {
+    test(`says why, ${look.width} ${look.scheme}`, () =>
+      at("/evidence/0123456789abcdef", { ...look, status: 404 }, async (page) => {
+        assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "Evidence not found");
+        await fits(page);
+        await accessible(page);
+        await picture(page, `gone-${look.width}-${look.scheme}`);
+      }));
+  }
+});
 
 describe("the landing page", () => {
   for (const look of LOOKS) {

@@ -89,6 +89,7 @@ impl Scene {
         let sick = "X-Powered-By: Express\r\nContent-Type: text/plain\r\n";
         let sick = Peer::answering(answer("500 Internal Server Error", sick, "oops")).await;
         let app = Peer::start(ok).await;
+        let old = Peer::with_tls(authority.leaf("old.example").server(&[]), ok).await;
         let hostile = Peer::answering(hostile_answer()).await;
         let exporter = Exporter::start(&config(&authority, &dns, &app, &sick)).await;
         let verdicts = verdicts(&[
@@ -98,13 +99,14 @@ impl Scene {
             ("GATEWAY", gateway.address.port()),
             ("SICK", sick.address.port()),
             ("APP", app.address.port()),
+            ("OLD", old.address.port()),
         ]);
         let hostile_target = format!("http://hostile.test:{}/?<hostile>", hostile.address.port());
         Self {
             exporter,
             verdicts,
             hostile: vec![hostile_target, "http://<hostile>/".to_owned()],
-            _peers: vec![well, expired, gateway, sick, app, hostile],
+            _peers: vec![well, expired, gateway, sick, app, old, hostile],
             _dns: dns,
             _authority: authority,
         }
@@ -173,6 +175,15 @@ fn config(authority: &Authority, dns: &DnsServer, app: &Peer, sick: &Peer) -> St
             "",
         ),
         module("lost", "resolver: ['127.0.0.1:1']", ""),
+        module(
+            "old",
+            &resolver,
+            &format!(
+                "tls_config: {{ca_file: {}, max_version: TLS12}}",
+                authority.ca_file.display()
+            ),
+        ),
+        "  ping: {prober: icmp, timeout: 2s}\n  port: {prober: tcp, timeout: 2s}\n".to_owned(),
     ]
     .concat()
 }
@@ -189,6 +200,9 @@ const VERDICTS: &str = "
     origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Origin           | origin.status
     content  | docs   | http://docs.example:APP/              | Broken: the response content                            | Content          | content.body
     unknown  | web    | http://legacy.example:SICK/report     | Failed: the broken link is unknown                    |                  | not decided
+    tls12    | old    | https://old.example:OLD/              | All links are healthy                                 |                  | TLS 1.2
+    ping     | ping   | 127.0.0.1                             | All links are healthy                                 |                  | icmp://
+    port     | port   | 127.0.0.1:NOBODY                      | Most likely broken: the edge                          | Edge             | tcp.refused
     masked   | cached | http://static.example:APP/logo        | A successful response hides a broken link: between the gateway and its backend | Upstream | direct request to app
 ";
 

@@ -155,7 +155,8 @@ fn every_link_is_explained() {
 fn every_link_has_a_colour() {
     let text = std::fs::read_to_string(project("src/server/style.css")).unwrap();
     for link in Link::ALL.into_iter().filter(|link| *link != Link::Unknown) {
-        let rule = format!(".mark.{} {{ fill: ", link.as_str());
+        let name = link.as_str();
+        let rule = format!(".mark.{name}, .bars .{name} {{ --mark: ");
         assert!(text.contains(&rule), "{rule}");
     }
 }

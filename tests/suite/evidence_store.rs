@@ -76,7 +76,16 @@ async fn links_of_an_open_incident_work_after_a_restart() {
     // The debug log is in memory only.
     let log = format!("<a href=\"/logs?id={id}\">Log</a>");
     assert!(before[0].contains(&log) && !page.contains(&log));
-    assert_eq!(page, before[0].replace(&log, ""));
+    // The part about time depends on when the page is served.
+    let lasting = |page: &str| {
+        let (start, rest) = page.split_once("<section class=\"timeline\"").unwrap();
+        let (timeline, end) = rest.split_once("</section>").unwrap();
+        (format!("{start}{end}"), timeline.to_owned())
+    };
+    let ((page, timeline), (before_page, _)) = (lasting(&page), lasting(&before[0]));
+    assert_eq!(page, before_page.replace(&log, ""));
+    assert!(timeline.contains(&format!("href=\"/evidence/{first}\"")), "{timeline}");
+    assert!(timeline.contains(", at least 2 probes."), "{timeline}");
     assert_eq!(running.text(&format!("/evidence/{id}.json")).await, before[1]);
     assert_eq!(running.text(&format!("/evidence/{id}.har")).await, before[2]);
     assert_eq!(running.get(&format!("/evidence/{first}")).await.status(), 200);
@@ -125,6 +134,59 @@ async fn failures_recoveries_and_one_success_are_stored() {
     // The alert's link shows the failure, although the latest stored probe succeeded.
     let latest = running.get(&format!("/evidence?target={target}")).await;
     assert!(latest.url().path().ends_with(&failure), "{}", latest.url());
+}
+
+/// An incident that spans a restart is one incident, and its first probe can be repeated from disk.
+#[tokio::test]
+async fn an_incident_continues_after_a_restart() {
+    let store = tempfile::tempdir().unwrap();
+    let (paths, seen) = tokio::sync::mpsc::unbounded_channel();
+    let is_up = Arc::new(AtomicBool::new(true));
+    let switch = is_up.clone();
+    let peer = Peer::start(move |mut stream| {
+        let (is_up, paths) = (switch.load(Ordering::SeqCst), paths.clone());
+        async move {
+            let head = String::from_utf8(read_head(&mut stream).await).unwrap();
+            let _unread = paths.send(head.split_once("\r\n").unwrap().0.to_owned());
+            let status = if is_up { "200 OK" } else { "503 Service Unavailable" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    })
+    .await;
+    let target = format!("{}cart?token=s3cr3t", peer.http());
+    let running = start(&store).await;
+    let healthy = probe(&running, "h", &target).await;
+    is_up.store(false, Ordering::SeqCst);
+    let first = probe(&running, "h", &target).await;
+    probe(&running, "h", &target).await;
+    stop(running).await;
+
+    let running = start(&store).await;
+    stored(&running, 3.0).await;
+    let last = probe(&running, "h", &target).await;
+    stored(&running, 4.0).await;
+    let page = running.text(&format!("/evidence/{last}")).await;
+    assert!(page.contains("Unhealthy since") && !page.contains("at least"), "{page}");
+    assert!(page.contains(", 3 probes."), "{page}");
+    assert!(!page.contains("s3cr3t") && !page.contains("token="), "{page}");
+    for id in [&healthy, &first] {
+        assert!(page.contains(&format!("<a href=\"/evidence/{id}\">")), "{id}: {page}");
+    }
+    // The status of the healthy probe comes from the disk.
+    let changes = page.split("class=\"fields changes\"").nth(1).unwrap();
+    let status = changes.split("Status").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(status.contains("200") && status.contains("503"), "{status}");
+
+    let again = running.post(&format!("/evidence/{first}/again")).await;
+    assert!(again.url().path().starts_with("/evidence/"), "{}", again.url());
+    assert!(again.text().await.unwrap().contains(", 4 probes."));
+    let mut seen = seen;
+    let mut requests = Vec::new();
+    while let Ok(request) = seen.try_recv() {
+        requests.push(request);
+    }
+    assert_eq!(requests, vec!["GET /cart?token=s3cr3t HTTP/1.1"; 5]);
 }
 
 #[tokio::test]

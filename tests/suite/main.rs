@@ -44,6 +44,7 @@ mod night;
 mod odd_http;
 mod odd_http2;
 mod pages;
+mod pages_over_time;
 mod parsers;
 mod policy;
 mod probers;

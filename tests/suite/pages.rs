@@ -171,6 +171,80 @@ async fn the_landing_page_lists_each_target_with_its_evidence() {
     );
 }
 
+/// The marks of a certain and of a likely verdict differ in more than colour.
+#[tokio::test]
+async fn a_likely_verdict_does_not_look_certain() {
+    let good = Peer::start(ok).await;
+    let exporter = Exporter::start(
+        "modules: {http_2xx: {prober: http}, words: {prober: http, http: {fail_if_body_not_matches_regexp: [never]}}}",
+    )
+    .await;
+    let likely = page(&exporter, "http_2xx", "http://127.0.0.1:1/").await;
+    assert!(
+        likely.contains("class=\"finding broken likely\"") && likely.contains("class=\"likely\">likely<"),
+        "{likely}"
+    );
+    let certain = page(&exporter, "words", &good.http()).await;
+    assert!(
+        certain.contains("class=\"finding broken\"") && certain.contains("class=\"certain\">certain<"),
+        "{certain}"
+    );
+    // The summary is a list of sentences.
+    let summary = certain
+        .split("<ul class=\"summary\">")
+        .nth(1)
+        .unwrap()
+        .split("</ul>")
+        .next()
+        .unwrap();
+    let sentences: Vec<_> = summary.split("<li>").skip(1).collect();
+    assert!(
+        sentences.len() > 2 && sentences[0].starts_with("From 127.0.0.1 at "),
+        "{sentences:?}"
+    );
+}
+
+/// Each redirect has its own rows in the waterfall.
+#[tokio::test]
+async fn redirects_are_separate_in_the_waterfall() {
+    let good = Peer::start(ok).await;
+    let location = format!(
+        "HTTP/1.1 302 Found\r\nLocation: {}there\r\nContent-Length: 0\r\n\r\n",
+        good.http()
+    );
+    let first = Peer::answering(location).await;
+    let exporter = Exporter::start("modules: {http_2xx: {prober: http}}").await;
+    let html = page(&exporter, "http_2xx", &first.http()).await;
+    let waterfall = html
+        .split("<table class=\"waterfall\">")
+        .nth(1)
+        .unwrap()
+        .split("</table>")
+        .next()
+        .unwrap();
+    for heading in [
+        format!("First request: GET {}", first.http()),
+        format!("Next request: GET {}there", good.http()),
+    ] {
+        assert!(waterfall.contains(&heading), "{heading}: {waterfall}");
+    }
+    assert_eq!(waterfall.matches("<tbody>").count(), 2, "{waterfall}");
+}
+
+/// Results of diagnostics that are reused say how old they are.
+#[tokio::test]
+async fn reused_diagnostics_say_their_age() {
+    let edge = Peer::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+    let app = Peer::start(ok).await;
+    let backend = format!("backends: [{{name: app, address: '{}'}}]", app.address);
+    let exporter = Exporter::start(&format!("modules: {{m: {{prober: http, {backend}}}}}")).await;
+    let words = "These results are from an earlier probe";
+    let first = page(&exporter, "m", &edge.http()).await;
+    assert!(first.contains("Diagnostics") && !first.contains(words), "{first}");
+    let second = page(&exporter, "m", &edge.http()).await;
+    assert!(second.contains(words), "{second}");
+}
+
 /// A probe from the form leads to its page.
 #[tokio::test]
 async fn the_form_opens_the_page_of_its_probe() {

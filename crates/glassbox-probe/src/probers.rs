@@ -27,7 +27,7 @@ use crate::metrics::{Level, MetricPage};
 use crate::policy::{Origin, TargetAllowlist};
 use crate::target::Target;
 use glassbox_verdict::backend::Backend;
-use glassbox_verdict::chain::Stage;
+use glassbox_verdict::chain::{Link, Stage};
 use glassbox_verdict::investigation::DiagnosticKind;
 use glassbox_verdict::report::Report;
 use prober_file::{KeysOfBlock, ProberFile, Warnings, probers};
@@ -157,6 +157,12 @@ pub trait Prober: Send + Sync + fmt::Debug {
     /// What another client needs to send the same request.
     fn client_options(&self) -> ClientOptions {
         ClientOptions::default()
+    }
+
+    /// Whether a probe of this module can tell that the link is healthy. The page of a probe shows only these links, and
+    /// the one that the verdict names.
+    fn can_judge(&self, _: Link) -> bool {
+        true
     }
 
     /// Checks the caller's parameters before anything is dialled. The error messages match `blackbox_exporter`'s.

@@ -114,7 +114,9 @@ impl Target {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// Returns the unmodified bytes, for requests; they must not be displayed.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         self.bytes.as_deref().unwrap_or(self.text.as_bytes())
     }
 }

@@ -139,6 +139,17 @@ impl Backend {
     pub fn place(&self) -> String {
         format!("{}@{self}", self.name)
     }
+
+    /// The backend as the parameter `backend` contains it.
+    #[must_use]
+    pub fn written(&self) -> String {
+        let option = |name: &str, value: &str| format!(";{name}={value}");
+        let sni = self.sni.as_deref().map(|name| option("sni", name));
+        let host = self.authority.as_deref().map(|name| option("host", name));
+        let tls = if self.tls { ";tls" } else { "" };
+        let [sni, host] = [sni, host].map(Option::unwrap_or_default);
+        format!("{}{tls}{sni}{host}", self.place())
+    }
 }
 
 /// The address in the form used to connect.
@@ -174,6 +185,8 @@ mod tests {
         assert!(backends[1].tls);
         assert_eq!(backends[1].sni.as_deref(), Some("a.example"));
         assert_eq!(backends[1].authority.as_deref(), Some("b.example:8443"));
+        let written: Vec<_> = backends.iter().map(Backend::written).collect();
+        assert_eq!(Backend::read_all(&written.join(",")).unwrap(), backends);
         let zoned = &Backend::read_all("app@[fe80::7%eth0]:8080").unwrap()[0];
         assert_eq!(zoned.place(), "app@[fe80::7%eth0]:8080");
     }

@@ -5,7 +5,7 @@ use crate::exposition::durations::words;
 use glassbox_probe::diagnostics::Diagnostic;
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::investigation::{Control, DiagnosticRequest};
-use glassbox_verdict::report::Report;
+use glassbox_verdict::report::{Exchange, Report};
 use glassbox_verdict::stage_log::StageTiming;
 use maud::{Markup, html};
 use std::time::{Duration, SystemTime};
@@ -30,6 +30,25 @@ impl<'a> WaterfallGroup<'a> {
             timings: report.timings().collect(),
             took: report.took,
             after: since(edge, report.began),
+        }
+    }
+
+    /// One exchange of the request to the edge. Each redirect is an exchange.
+    fn exchange(exchange: &'a Exchange, number: usize, edge: &Report) -> Self {
+        let kind = match exchange.for_credentials {
+            true => "Request for credentials",
+            false if number == 0 => "First request",
+            false => "Next request",
+        };
+        Self {
+            who: format!(
+                "{kind}: {} {}",
+                exchange.method.as_deref().unwrap_or_default(),
+                exchange.url
+            ),
+            timings: exchange.stage_log.timings().iter().collect(),
+            took: edge.took,
+            after: Ok(Duration::ZERO),
         }
     }
 
@@ -72,7 +91,15 @@ pub(super) fn table(finding: &Finding) -> Markup {
 
 fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
     let edge = &finding.report;
-    let mut asked = vec![WaterfallGroup::of("The edge".to_owned(), edge, edge)];
+    let mut asked = match edge.exchanges.as_slice() {
+        exchanges @ [_, _, ..] => {
+            let numbered = exchanges.iter().enumerate();
+            numbered
+                .map(|(number, exchange)| WaterfallGroup::exchange(exchange, number, edge))
+                .collect()
+        }
+        _ => vec![WaterfallGroup::of("The edge".to_owned(), edge, edge)],
+    };
     let results = finding.investigation.iter().flat_map(|found| found.results());
     for (title, request) in results.flat_map(|result| {
         let title = Diagnostic::of(result.kind).title;
@@ -120,7 +147,7 @@ fn bar(timing: &StageTiming, after: Duration, whole: Duration) -> Markup {
     let failed = if timing.finished() { "" } else { " failed" };
     html! {
         svg viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" aria-hidden="true" {
-            rect class={ "lap " (timing.stage().phase()) (failed) } x=(format!("{x:.1}")) y="0" width=(format!("{width:.1}")) height="10" {}
+            rect class={ "phase-bar " (timing.stage().phase()) (failed) } x=(format!("{x:.1}")) y="0" width=(format!("{width:.1}")) height="10" {}
         }
     }
 }

@@ -24,6 +24,9 @@ pub struct EvidenceDocuments {
     pub json: String,
     /// The response of `/evidence/{id}.har`.
     pub har: String,
+    /// The query of a request that repeats the probe. It may contain secrets of the target, so no page shows it. Empty
+    /// if an earlier version stored the probe.
+    pub repeat: String,
 }
 
 /// Compresses documents: the length (4 bytes, little-endian) and the bytes of each.
@@ -31,9 +34,16 @@ pub struct EvidenceDocuments {
 /// # Errors
 /// When a document exceeds 4 GiB, or zstd fails.
 pub(super) fn pack(documents: &EvidenceDocuments) -> io::Result<Vec<u8>> {
-    let EvidenceDocuments { title, page, json, har } = documents;
-    let mut raw = Vec::with_capacity(16 + title.len() + page.len() + json.len() + har.len());
-    for part in [title, page, json, har] {
+    let EvidenceDocuments {
+        title,
+        page,
+        json,
+        har,
+        repeat,
+    } = documents;
+    let parts = [title, page, json, har, repeat];
+    let mut raw = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
+    for part in parts {
         let length = u32::try_from(part.len()).map_err(io::Error::other)?;
         raw.extend_from_slice(&length.to_le_bytes());
         raw.extend_from_slice(part.as_bytes());
@@ -59,6 +69,7 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<EvidenceDocuments> {
         page: next()?,
         json: next()?,
         har: next()?,
+        repeat: next().unwrap_or_default(),
     })
 }
 
@@ -89,6 +100,7 @@ mod tests {
             page: "<h1>ä</h1>".repeat(100),
             json: "{}\n".to_owned(),
             har: String::new(),
+            repeat: "target=a&module=m".to_owned(),
         };
         let packed = pack(&documents).unwrap();
         assert!(packed.len() < documents.page.len());

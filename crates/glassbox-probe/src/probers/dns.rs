@@ -25,7 +25,7 @@ use crate::check::{
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::target::{HttpUrl, Target};
-use glassbox_verdict::chain::Stage;
+use glassbox_verdict::chain::{Link, Stage};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::{DnsAnswer, ProtocolFacts, Report};
 use hickory_proto::op::Message;
@@ -343,6 +343,11 @@ impl Prober for DnsProber {
 
     fn has_module_fields(&self, _: &ProbeRequest) -> bool {
         false
+    }
+
+    /// A DNS server has no gateway and no application behind it that the prober could tell apart.
+    fn can_judge(&self, link: Link) -> bool {
+        !matches!(link, Link::Upstream | Link::Origin)
     }
 
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {

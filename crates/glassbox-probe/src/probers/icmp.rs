@@ -9,7 +9,7 @@ use crate::check::{AddressFamily, Check, Ping, ProbeFailed, Refusal, Resolver};
 use crate::metrics::{ICMP_DURATION, ICMP_REPLY_HOP_LIMIT, MetricPage, Value};
 use crate::policy::Origin;
 use crate::target::Target;
-use glassbox_verdict::chain::Stage;
+use glassbox_verdict::chain::{Link, Stage};
 use glassbox_verdict::host_port::{Host, HostPort};
 use glassbox_verdict::report::{Exchange, ProtocolFacts, Report};
 use std::net::IpAddr;
@@ -105,6 +105,11 @@ impl Prober for IcmpProber {
 
     fn asks_by_hostname(&self) -> bool {
         false
+    }
+
+    /// An echo reply comes from the machine at the address, not from an application.
+    fn can_judge(&self, link: Link) -> bool {
+        link <= Link::Edge && link != Link::Tls
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

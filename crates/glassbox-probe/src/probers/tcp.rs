@@ -11,7 +11,7 @@ use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::target::Target;
-use glassbox_verdict::chain::Stage;
+use glassbox_verdict::chain::{Link, Stage};
 use glassbox_verdict::report::Report;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -86,6 +86,11 @@ impl Prober for TcpProber {
 
     fn origin(&self, requested: &ProbeRequest) -> Option<Origin> {
         Some(self.place(requested, Variant::Original).ok()?.origin("tcp"))
+    }
+
+    /// Without a dialogue, the prober receives nothing from the application.
+    fn can_judge(&self, link: Link) -> bool {
+        link <= Link::Edge || (link == Link::Content && !self.script.is_empty())
     }
 
     fn reads_plaintext_first(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::check::{AddressFamily, Check, ProbeFailed, Refusal, Resolver, Tls};
 use crate::metrics::MetricPage;
 use crate::policy::Origin;
 use crate::target::Target;
-use glassbox_verdict::chain::Stage;
+use glassbox_verdict::chain::{Link, Stage};
 use glassbox_verdict::report::Report;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,6 +83,11 @@ impl Prober for UnixProber {
             tls: Some(TlsOptions::of(&self.tls)),
             ..ClientOptions::default()
         }
+    }
+
+    /// A socket in the file system has no name and no network.
+    fn can_judge(&self, link: Link) -> bool {
+        matches!(link, Link::Local | Link::Tls | Link::Edge) || (link == Link::Content && !self.script.is_empty())
     }
 
     fn resolver(&self) -> &Arc<Resolver> {

@@ -39,6 +39,7 @@ fn documents(number: u32) -> EvidenceDocuments {
         page,
         json: format!("{{\"number\": {number}}}\n"),
         har: "{}\n".to_owned(),
+        repeat: "target=a".to_owned(),
     }
 }
 
