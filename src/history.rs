@@ -26,6 +26,17 @@ pub struct HistoryEntry {
     pub id: EvidenceId,
     /// The finding, shortened to what the evidence shows.
     pub finding: Arc<Finding>,
+    /// The exporter's external URL, if one is known.
+    external_url: Option<Arc<str>>,
+}
+
+impl HistoryEntry {
+    /// Returns the full URL of the evidence, if the exporter's external URL is known.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        let external = self.external_url.as_ref()?;
+        Some(format!("{external}/evidence/{}", self.id))
+    }
 }
 
 /// Minimum share of one finding, in bytes.
@@ -43,6 +54,7 @@ pub struct History {
     process: u32,
     kept: Mutex<StoredFindings>,
     store: Option<EvidenceStore>,
+    external_url: Option<Arc<str>>,
 }
 
 /// Finding with its arrival number and its size in bytes.
@@ -79,7 +91,15 @@ impl History {
             process,
             kept: Mutex::default(),
             store: None,
+            external_url: None,
         }
+    }
+
+    /// Sets the exporter's external URL, without a final slash, for links in the evidence.
+    #[must_use]
+    pub fn with_external_url(mut self, url: Option<&str>) -> Self {
+        self.external_url = url.map(Arc::from);
+        self
     }
 
     /// Adds a store on disk.
@@ -144,6 +164,7 @@ impl History {
         let entry = HistoryEntry {
             id,
             finding: Arc::new(finding),
+            external_url: self.external_url.clone(),
         };
         let mut kept = self.kept();
         if kept.count() >= self.limit {

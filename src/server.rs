@@ -156,7 +156,9 @@ impl App {
         let scheduler = Scheduler::new(
             config,
             SeriesTable::new(settings.series_limit, settings.series_idle),
-            History::new(settings.history_limit, process_number()).with_store(start_store(&settings)),
+            History::new(settings.history_limit, process_number())
+                .with_external_url(settings.external_url.as_deref())
+                .with_store(start_store(&settings)),
             workers,
         );
         scheduler.self_metrics().reloaded(true);

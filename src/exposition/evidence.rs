@@ -65,6 +65,7 @@ pub fn json(entry: &HistoryEntry) -> Value {
     let finding = &entry.finding;
     json!({
         "id": entry.id.to_string(),
+        "url": entry.url(),
         "module": *finding.module.name,
         "target": target(finding),
         "hostname": finding.requested.hostname,

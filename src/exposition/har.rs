@@ -35,7 +35,9 @@ pub fn json(entry: &HistoryEntry) -> Value {
             asked.push((id, title, request.report()));
         }
     }
-    let comment = finding.verdict.as_ref().map_or("", |verdict| verdict.summary.as_str());
+    let summary = finding.verdict.as_ref().map(|verdict| verdict.summary.clone());
+    let comment: Vec<String> = summary.into_iter().chain(entry.url()).collect();
+    let comment = comment.join(" ");
     json!({
         "log": {
             "version": "1.2",

@@ -37,7 +37,10 @@ pub fn text(entry: &HistoryEntry) -> String {
             put(&note);
         }
     }
-    put(&format!("Evidence: {}", entry.id));
+    put(&format!(
+        "Evidence: {}",
+        entry.url().unwrap_or_else(|| entry.id.to_string())
+    ));
     out
 }
 

@@ -204,3 +204,23 @@ async fn the_modules_fields_and_body_are_variables() {
         assert_eq!(run(&probed, &[]).await, (0, "403".to_owned()), "{command}");
     }
 }
+
+/// Text that leaves the page has the full link.
+#[tokio::test]
+async fn the_incident_report_and_the_archive_have_the_full_link() {
+    let exporter = Exporter::start_with("modules: {m: {prober: http}}", |settings| {
+        settings.external_url = Some("https://probes.example/shard-0".to_owned());
+    })
+    .await;
+    let target = format!("http://127.0.0.1:{}/", crate::support::process::free_port());
+    let probed = exporter.probe("m", &target).await;
+    let id = probed.evidence["id"].as_str().unwrap();
+    let url = format!("https://probes.example/shard-0/evidence/{id}");
+    assert_eq!(probed.evidence["url"], url);
+    let text = async |path: &str| exporter.get(path).await.text().await.unwrap();
+    let page = text(&format!("/evidence/{id}")).await;
+    assert!(page.contains(&format!("Evidence: {url}\n")), "{page}");
+    let archive: serde_json::Value = serde_json::from_str(&text(&format!("/evidence/{id}.har")).await).unwrap();
+    let comment = archive["log"]["comment"].as_str().unwrap();
+    assert!(comment.ends_with(&url), "{comment}");
+}
