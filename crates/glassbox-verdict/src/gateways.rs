@@ -7,7 +7,6 @@ mod clouds;
 mod firewalls;
 mod forward;
 mod meanings;
-mod measured_limits;
 mod meshes;
 mod microsoft;
 mod page_text;
@@ -16,10 +15,11 @@ mod proxies;
 mod servers;
 mod signature;
 mod structured;
+pub mod tolerance;
 
 pub use meanings::{by_status, can_mean, own_reason};
-pub use measured_limits::head_limit;
 pub use signature::{ObservedResponse, Signature};
+pub use tolerance::head_limit;
 
 use crate::reason::Reason;
 use std::cell::LazyCell;

@@ -99,6 +99,7 @@ pub mod attribution;
 pub mod backend;
 pub mod baseline;
 pub mod chain;
+pub mod conformance;
 pub mod gateways;
 pub mod host_port;
 pub mod investigation;
