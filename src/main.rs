@@ -7,7 +7,7 @@ use glassbox_exporter::server::App;
 use glassbox_exporter::server::listeners::listen;
 use glassbox_exporter::workers::{self, Workers};
 use glassbox_exporter::{process, run_loop};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
@@ -32,9 +32,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(Command::Completions { shell }) = cli.command {
+        let written = std::io::stdout().write_all(&Cli::completions(shell));
         // A reader may stop early, such as `head`.
-        let _ = std::io::stdout().write_all(&Cli::completions(shell));
-        return ExitCode::SUCCESS;
+        let is_complete = written.map_or_else(|error| error.kind() == ErrorKind::BrokenPipe, |()| true);
+        return if is_complete {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
     start_logs(&cli);
     process::log_panics_by_location();

@@ -76,22 +76,33 @@ fn unreadable(node: &Node, path: &str, name: &str) -> Option<ConfigIssue> {
         return None;
     }
     let file = Path::new(name);
-    // Only regular files are opened: another one, such as a pipe, could block.
-    let open = || std::fs::File::open(file).map(drop);
-    let read = std::fs::metadata(file).and_then(|found| if found.is_file() { open() } else { Ok(()) });
+    let read = std::fs::metadata(file).and_then(|found| {
+        if found.is_dir() {
+            Err(std::io::Error::from(std::io::ErrorKind::IsADirectory))
+        } else if found.is_file() {
+            std::fs::File::open(file).map(drop)
+        } else {
+            // Not opened: a pipe could block.
+            Ok(())
+        }
+    });
     let error = read.err()?;
     let words = format!("cannot read file {name:?}: {error}; probes of this module fail until it can be read");
     Some(node.location.issue(path, words))
 }
 
-/// A variable that is sent as it is written. The value is not shown, because it may be a secret.
+/// A variable that is sent as it is written. Nothing of the value is shown, because it may be a secret.
 fn unexpanded(node: &Node, path: &str, key: &str, text: &str) -> Option<ConfigIssue> {
     if OWN_SYNTAX.iter().any(|part| key.contains(part)) {
         return None;
     }
-    let variable = variable(text)?;
+    let form = if variable(text)?.starts_with("${") {
+        "${…}"
+    } else {
+        "$(…)"
+    };
     let words = format!(
-        "{variable} is used literally: the exporter does not expand variables; write the value, or use a key that names a file"
+        "{form} is used literally: the exporter does not expand variables; write the value, or use a key that names a file"
     );
     Some(node.location.issue(path, words))
 }

@@ -138,7 +138,7 @@ fn config_check_reports_missing_files_and_variables() {
         format!("{path}:5:29: modules.a.http.tls_config.ca_file: cannot read file \"/nonexistent/ca.pem\""),
         format!("{path}:6:26: modules.a.http.bearer_token_file: cannot read file \"/nonexistent/token\""),
         format!("{path}:2:3: modules.a.tcp: this block has no effect"),
-        format!("{path}:11:43: modules.b.http.basic_auth.password: ${{PASSWORD}} is used literally"),
+        format!("{path}:11:43: modules.b.http.basic_auth.password: ${{…}} is used literally"),
         format!("{path}: 2 errors"),
     ];
     assert_eq!(issues.len(), expected.len(), "{shown}");
