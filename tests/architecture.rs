@@ -59,7 +59,7 @@ const PACKAGES: &[Package] = &[
             },
             Layer {
                 name: "attribution",
-                modules: &["gateways", "attribution", "lib"],
+                modules: &["conformance", "gateways", "attribution", "lib"],
             },
         ],
     },

@@ -1,7 +1,7 @@
 //! The measured table, parsed once.
 
 use super::Acceptance;
-use super::version::Version;
+use super::version::MeasuredVersion;
 use std::sync::OnceLock;
 
 const MEASURED: &str = include_str!("../tolerance.txt");
@@ -29,12 +29,6 @@ pub(super) enum Limit {
     /// Not even the smallest size is accepted.
     Nothing,
     NotMeasured,
-}
-
-/// One measured version of a product.
-pub(super) struct MeasuredVersion {
-    pub column: usize,
-    pub version: Version,
 }
 
 impl Cell {

@@ -1,3 +1,5 @@
+//! Tests of the tolerance: the bytes of each measured response predict what was measured.
+
 use super::table::Table;
 use super::{Acceptance, Tolerance, accepted_by, head_limit};
 use crate::conformance::{ConnectionEnd, RawResponse, examine, examined_fixtures};

@@ -1,10 +1,15 @@
 //! Versions of gateways, and the measured versions nearest to one.
 
-use super::table::MeasuredVersion;
 use std::ops::Range;
 
 /// The numbers of a version.
 pub(super) type Version = Vec<u32>;
+
+/// One measured version of a product, and its column in the table.
+pub(super) struct MeasuredVersion {
+    pub column: usize,
+    pub version: Version,
+}
 
 /// The leading numbers of a text such as `1.22.1` or `2.4.62 (Debian)`. `None` if there are none.
 pub(super) fn parse(text: &str) -> Option<Version> {
