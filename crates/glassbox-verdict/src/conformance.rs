@@ -18,7 +18,7 @@ mod transfer_encoding;
 
 pub use features::{Feature, Features, Size};
 
-use message::Message;
+use message::RawMessage;
 
 /// The bytes of a response as they arrived, above TLS, and their circumstances.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub enum ConnectionEnd {
 #[must_use]
 pub fn examine(response: &RawResponse<'_>) -> Features {
     let mut found = Features::default();
-    let Some(message) = Message::split(response.bytes) else {
+    let Some(message) = RawMessage::split(response.bytes) else {
         not_http::examine(response, &mut found);
         return found;
     };

@@ -3,7 +3,7 @@
 
 use super::content_length::Lengths;
 use super::features::Features;
-use super::message::{Head, Message};
+use super::message::{RawHead, RawMessage};
 use super::transfer_encoding::Codings;
 use super::{ConnectionEnd, RawResponse, chunks};
 
@@ -15,7 +15,7 @@ const CONTENT_CODINGS: &[&str] = &["gzip", "x-gzip", "deflate", "compress", "br"
 
 pub(super) fn examine(
     response: &RawResponse<'_>,
-    message: &Message<'_>,
+    message: &RawMessage<'_>,
     lengths: &Lengths,
     codings: &Codings,
     found: &mut Features,
@@ -55,7 +55,7 @@ pub(super) fn examine(
     }
 }
 
-fn interim_responses(message: &Message<'_>, found: &mut Features) {
+fn interim_responses(message: &RawMessage<'_>, found: &mut Features) {
     let mut continues = 0;
     let mut hints = 0;
     for head in &message.interim {
@@ -96,7 +96,7 @@ fn interim_responses(message: &Message<'_>, found: &mut Features) {
     }
 }
 
-fn without_body_for_head(message: &Message<'_>, lengths: &Lengths, codings: &Codings, found: &mut Features) {
+fn without_body_for_head(message: &RawMessage<'_>, lengths: &Lengths, codings: &Codings, found: &mut Features) {
     if lengths.numbers.len() > 1 && lengths.agreed().is_none() {
         found.add("head-two-lengths", lengths.at.clone());
     }
@@ -109,7 +109,7 @@ fn without_body_for_head(message: &Message<'_>, lengths: &Lengths, codings: &Cod
     }
 }
 
-fn without_body(status: u32, message: &Message<'_>, lengths: &Lengths, codings: &Codings, found: &mut Features) {
+fn without_body(status: u32, message: &RawMessage<'_>, lengths: &Lengths, codings: &Codings, found: &mut Features) {
     let body = message.body.clone();
     let is_204 = status == 204;
     let row = match (codings.is_chunked, body.is_empty()) {
@@ -141,8 +141,8 @@ fn without_body(status: u32, message: &Message<'_>, lengths: &Lengths, codings: 
 
 fn with_body(
     response: &RawResponse<'_>,
-    message: &Message<'_>,
-    head: &Head,
+    message: &RawMessage<'_>,
+    head: &RawHead,
     lengths: &Lengths,
     codings: &Codings,
     found: &mut Features,
@@ -166,7 +166,7 @@ fn with_body(
 
 fn chunked(
     response: &RawResponse<'_>,
-    message: &Message<'_>,
+    message: &RawMessage<'_>,
     lengths: &Lengths,
     codings: &Codings,
     found: &mut Features,
@@ -218,7 +218,7 @@ fn repeated_lengths(actual: Option<u64>, lengths: &Lengths, found: &mut Features
     found.add(row, lengths.at.clone());
 }
 
-fn sized(response: &RawResponse<'_>, message: &Message<'_>, length: u64, found: &mut Features) {
+fn sized(response: &RawResponse<'_>, message: &RawMessage<'_>, length: u64, found: &mut Features) {
     let body = message.text(&message.body);
     let at = message.body.clone();
     let Some(excess) = usize::try_from(length).ok().and_then(|length| body.get(length..)) else {
@@ -242,7 +242,7 @@ fn sized(response: &RawResponse<'_>, message: &Message<'_>, length: u64, found: 
     found.add(row, at.end - excess.len()..at.end);
 }
 
-fn content_coding(response: &RawResponse<'_>, message: &Message<'_>, head: &Head, found: &mut Features) {
+fn content_coding(response: &RawResponse<'_>, message: &RawMessage<'_>, head: &RawHead, found: &mut Features) {
     let Some(field) = head.named(message.bytes, "content-encoding").next() else {
         return;
     };

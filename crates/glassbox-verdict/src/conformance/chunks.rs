@@ -2,7 +2,7 @@
 
 use super::features::Features;
 use super::lines::byte;
-use super::message::{Ending, FieldLine, Line, is_space};
+use super::message::{Ending, Line, RawField, is_space};
 use super::{ConnectionEnd, RawResponse};
 use std::ops::Range;
 
@@ -220,7 +220,7 @@ fn trailers(response: &RawResponse<'_>, body: &mut Chunked, found: &mut Features
 fn trailer(bytes: &[u8], line: Line, found: &mut Features) {
     let at = line.content.clone();
     found.measure("trailer", at.len());
-    let field = FieldLine {
+    let field = RawField {
         line,
         folds: Vec::new(),
     };

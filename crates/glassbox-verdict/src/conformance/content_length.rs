@@ -1,7 +1,7 @@
 //! The field Content-Length: its notations and repetitions.
 
 use super::features::Features;
-use super::message::{FieldLine, Message, is_space};
+use super::message::{RawField, RawMessage, is_space};
 use std::ops::Range;
 
 /// What the fields Content-Length of the final response state.
@@ -29,7 +29,7 @@ impl Lengths {
     }
 }
 
-pub(super) fn examine(message: &Message<'_>, found: &mut Features) -> Lengths {
+pub(super) fn examine(message: &RawMessage<'_>, found: &mut Features) -> Lengths {
     let mut lengths = Lengths {
         numbers: Vec::new(),
         at: 0..0,
@@ -54,7 +54,7 @@ pub(super) fn examine(message: &Message<'_>, found: &mut Features) -> Lengths {
 }
 
 /// The number of a line, and the rows of its notation.
-fn notation(message: &Message<'_>, line: &FieldLine) -> (Option<u64>, Vec<&'static str>) {
+fn notation(message: &RawMessage<'_>, line: &RawField) -> (Option<u64>, Vec<&'static str>) {
     let (name, raw) = line.name_and_value(message.bytes).unwrap_or_default();
     let mut rows = Vec::new();
     if name.last().is_some_and(|byte| is_space(*byte)) {

@@ -2,12 +2,12 @@
 
 use super::features::Features;
 use super::lines::byte;
-use super::message::{FieldLine, Head, Message, is_space};
+use super::message::{RawField, RawHead, RawMessage, is_space};
 
 /// Fields that frame the message. `content_length` and `transfer_encoding` examine their values.
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
-pub(super) fn examine(message: &Message<'_>, found: &mut Features) {
+pub(super) fn examine(message: &RawMessage<'_>, found: &mut Features) {
     for head in message.heads() {
         found.measure("head", head.range().len());
         found.measure("fields", head.fields.len());
@@ -25,7 +25,7 @@ pub(super) fn examine(message: &Message<'_>, found: &mut Features) {
     }
 }
 
-fn field_line(message: &Message<'_>, field: &FieldLine, is_first: bool, found: &mut Features) {
+fn field_line(message: &RawMessage<'_>, field: &RawField, is_first: bool, found: &mut Features) {
     let at = &field.line.content;
     let line = message.text(at);
     found.measure("line", line.len());
@@ -48,7 +48,7 @@ fn field_line(message: &Message<'_>, field: &FieldLine, is_first: bool, found: &
     }
 }
 
-fn folds(message: &Message<'_>, field: &FieldLine, found: &mut Features) {
+fn folds(message: &RawMessage<'_>, field: &RawField, found: &mut Features) {
     for fold in &field.folds {
         let content = message.text(&fold.content);
         let row = if content.trim_ascii().is_empty() {
@@ -122,7 +122,7 @@ fn field_value(value: &[u8], at: &std::ops::Range<usize>, skip: usize, found: &m
     }
 }
 
-fn content_type(message: &Message<'_>, head: &Head, found: &mut Features) {
+fn content_type(message: &RawMessage<'_>, head: &RawHead, found: &mut Features) {
     let mut types = head.named(message.bytes, "content-type");
     let Some(first) = types.next() else { return };
     let value = first.value(message.bytes);
@@ -131,7 +131,7 @@ fn content_type(message: &Message<'_>, head: &Head, found: &mut Features) {
     }
 }
 
-fn dates(message: &Message<'_>, head: &Head, found: &mut Features) {
+fn dates(message: &RawMessage<'_>, head: &RawHead, found: &mut Features) {
     for (index, date) in head.named(message.bytes, "date").enumerate() {
         if index == 1 {
             found.add("date-two", date.range());
@@ -169,7 +169,7 @@ fn date_format(value: &[u8]) -> Option<DateFormat> {
     }
 }
 
-fn connection(message: &Message<'_>, head: &Head, found: &mut Features) {
+fn connection(message: &RawMessage<'_>, head: &RawHead, found: &mut Features) {
     let bytes = message.bytes;
     let has = |name: &str| head.named(bytes, name).next().is_some();
     let mut options: Vec<String> = Vec::new();
@@ -182,7 +182,7 @@ fn connection(message: &Message<'_>, head: &Head, found: &mut Features) {
         options.extend(text.split(',').map(|option| option.trim().to_owned()));
     }
     let names = |option: &str| options.iter().any(|named| named == option);
-    let at = head.named(bytes, "connection").next().map(FieldLine::range);
+    let at = head.named(bytes, "connection").next().map(RawField::range);
     let at = at.unwrap_or_else(|| head.range());
     let frames = FRAMING.into_iter().any(has);
     if names("close") && names("keep-alive") {

@@ -1,10 +1,10 @@
 //! Line endings, and empty lines before the status line.
 
 use super::features::Features;
-use super::message::{Ending, Head, Line, Message};
+use super::message::{Ending, Line, RawHead, RawMessage};
 use std::ops::Range;
 
-pub(super) fn examine(message: &Message<'_>, found: &mut Features) {
+pub(super) fn examine(message: &RawMessage<'_>, found: &mut Features) {
     let before = message.text(&message.before);
     let row = match before {
         b"" => None,
@@ -29,7 +29,7 @@ pub(super) fn examine(message: &Message<'_>, found: &mut Features) {
 }
 
 /// Lines that end with LF alone.
-fn line_feeds(head: &Head, found: &mut Features) {
+fn line_feeds(head: &RawHead, found: &mut Features) {
     let is_bare = |line: &&Line| line.ending == Ending::Lf;
     if head.lines().all(|line| is_bare(&line)) {
         found.add("lf-all", head.range());
@@ -60,7 +60,7 @@ fn line_feeds(head: &Head, found: &mut Features) {
 }
 
 /// CRs that do not precede LF.
-fn carriage_returns(message: &Message<'_>, head: &Head, found: &mut Features) {
+fn carriage_returns(message: &RawMessage<'_>, head: &RawHead, found: &mut Features) {
     for (index, line) in head.lines().enumerate() {
         let content = message.text(&line.content);
         let Some(first) = memchr::memchr(b'\r', content) else {

@@ -3,28 +3,28 @@
 use std::ops::Range;
 
 /// A response that begins with a status line.
-pub(super) struct Message<'a> {
+pub(super) struct RawMessage<'a> {
     pub bytes: &'a [u8],
     /// Empty lines before the first status line.
     pub before: Range<usize>,
     /// Responses with a status of 1xx other than 101, before the final one.
-    pub interim: Vec<Head>,
+    pub interim: Vec<RawHead>,
     /// The final response. Absent if the connection ended after an interim response.
-    pub head: Option<Head>,
+    pub head: Option<RawHead>,
     /// Everything after the header of the final response.
     pub body: Range<usize>,
 }
 
 /// One header: a status line and field lines.
-pub(super) struct Head {
+pub(super) struct RawHead {
     pub status_line: Line,
-    pub fields: Vec<FieldLine>,
+    pub fields: Vec<RawField>,
     /// The empty line. Absent if the connection ended before it.
     pub end: Option<Line>,
 }
 
 /// A field line with its folded lines.
-pub(super) struct FieldLine {
+pub(super) struct RawField {
     pub line: Line,
     pub folds: Vec<Line>,
 }
@@ -82,7 +82,7 @@ impl Line {
     }
 }
 
-impl FieldLine {
+impl RawField {
     /// The line and its folded lines.
     pub fn range(&self) -> Range<usize> {
         self.line.content.start..self.folds.last().unwrap_or(&self.line).content.end
@@ -114,11 +114,11 @@ impl FieldLine {
     }
 }
 
-impl Head {
+impl RawHead {
     fn read(bytes: &[u8], at: usize) -> Self {
         let status_line = Line::read(bytes, at);
         let mut at = status_line.next();
-        let mut fields: Vec<FieldLine> = Vec::new();
+        let mut fields: Vec<RawField> = Vec::new();
         while at < bytes.len() {
             let line = Line::read(bytes, at);
             at = line.next();
@@ -131,7 +131,7 @@ impl Head {
             }
             match fields.last_mut() {
                 Some(field) if is_space(bytes[line.content.start]) => field.folds.push(line),
-                _ => fields.push(FieldLine {
+                _ => fields.push(RawField {
                     line,
                     folds: Vec::new(),
                 }),
@@ -160,7 +160,7 @@ impl Head {
     }
 
     /// The fields of a name.
-    pub fn named<'a>(&'a self, bytes: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a FieldLine> {
+    pub fn named<'a>(&'a self, bytes: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a RawField> {
         self.fields.iter().filter(move |field| field.is_named(bytes, name))
     }
 
@@ -182,7 +182,7 @@ impl Head {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> RawMessage<'a> {
     /// `None` if the bytes do not begin with a status line, or if it is incomplete.
     pub fn split(bytes: &'a [u8]) -> Option<Self> {
         let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
@@ -196,7 +196,7 @@ impl<'a> Message<'a> {
         let mut at = start;
         // The body of an interim response is not a status line.
         while begins_with_http(&bytes[at..]) {
-            let head = Head::read(bytes, at);
+            let head = RawHead::read(bytes, at);
             at = head.range().end;
             if head.end.is_some() && is_interim(head.status(bytes)) {
                 message.interim.push(head);
@@ -211,7 +211,7 @@ impl<'a> Message<'a> {
     }
 
     /// All headers, in order.
-    pub fn heads(&self) -> impl Iterator<Item = &Head> {
+    pub fn heads(&self) -> impl Iterator<Item = &RawHead> {
         self.interim.iter().chain(&self.head)
     }
 

@@ -1,12 +1,12 @@
 //! The status line: version, status code and reason phrase.
 
 use super::features::Features;
-use super::message::{Head, Message, is_space};
+use super::message::{RawHead, RawMessage, is_space};
 
 /// Registered status codes of class 2xx (IANA HTTP Status Code Registry).
 const KNOWN_SUCCESSES: &[u32] = &[200, 201, 202, 203, 204, 205, 206, 207, 208, 226];
 
-pub(super) fn examine(message: &Message<'_>, found: &mut Features) {
+pub(super) fn examine(message: &RawMessage<'_>, found: &mut Features) {
     for head in message.heads() {
         let line = message.text(&head.status_line.content);
         let spaces = line.iter().take_while(|byte| is_space(**byte)).count();
@@ -48,7 +48,7 @@ fn version(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn code_and_phrase(head: &Head, text: &[u8], found: &mut Features) {
+fn code_and_phrase(head: &RawHead, text: &[u8], found: &mut Features) {
     let at = &head.status_line.content;
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = &text[digits..];
@@ -84,7 +84,7 @@ fn code_and_phrase(head: &Head, text: &[u8], found: &mut Features) {
     }
 }
 
-fn reason_phrase(head: &Head, phrase: &[u8], found: &mut Features) {
+fn reason_phrase(head: &RawHead, phrase: &[u8], found: &mut Features) {
     let at = &head.status_line.content;
     found.measure("reason", phrase.len());
     let row = match phrase {

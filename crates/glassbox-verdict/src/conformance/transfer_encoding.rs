@@ -2,7 +2,7 @@
 
 use super::content_length::Lengths;
 use super::features::Features;
-use super::message::{FieldLine, Message, is_space};
+use super::message::{RawField, RawMessage, is_space};
 use std::ops::Range;
 
 /// What the fields Transfer-Encoding of the final response state.
@@ -16,7 +16,7 @@ pub(super) struct Codings {
 /// Codings that are registered besides `chunked` (IANA HTTP Transfer Coding Registry).
 const COMPRESSIONS: &[&str] = &["gzip", "x-gzip", "deflate", "compress", "x-compress"];
 
-pub(super) fn examine(message: &Message<'_>, lengths: &Lengths, found: &mut Features) -> Codings {
+pub(super) fn examine(message: &RawMessage<'_>, lengths: &Lengths, found: &mut Features) -> Codings {
     let mut codings = Codings {
         is_chunked: false,
         at: None,
@@ -46,7 +46,7 @@ pub(super) fn examine(message: &Message<'_>, lengths: &Lengths, found: &mut Feat
 }
 
 /// The codings in lower case, without quotation marks and parameters.
-fn tokens(message: &Message<'_>, line: &FieldLine) -> Vec<String> {
+fn tokens(message: &RawMessage<'_>, line: &RawField) -> Vec<String> {
     let value = line.value(message.bytes);
     let text = String::from_utf8_lossy(&value).to_ascii_lowercase();
     let codings = text.split(',').map(|coding| {
@@ -57,7 +57,7 @@ fn tokens(message: &Message<'_>, line: &FieldLine) -> Vec<String> {
     codings.filter(|coding| !coding.is_empty()).collect()
 }
 
-fn notation(message: &Message<'_>, line: &FieldLine, tokens: &[String], has_length: bool) -> Vec<&'static str> {
+fn notation(message: &RawMessage<'_>, line: &RawField, tokens: &[String], has_length: bool) -> Vec<&'static str> {
     let (name, raw) = line.name_and_value(message.bytes).unwrap_or_default();
     let value = line.value(message.bytes);
     let padded_start = raw.iter().find(|byte| !is_space(**byte)) == Some(&0x0b);
