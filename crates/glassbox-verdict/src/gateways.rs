@@ -23,6 +23,7 @@ pub use tolerance::head_limit;
 
 use crate::reason::Reason;
 use std::cell::LazyCell;
+use std::sync::LazyLock;
 
 /// One product.
 #[derive(Debug)]
@@ -354,15 +355,22 @@ fn has_an_applications_field(answer: &ObservedResponse<'_>) -> bool {
     fields.any(|name| answer.headers.contains_key(*name) && !of_gateway(name))
 }
 
+/// The products that repair responses. Each successful response is compared with them, so the others are skipped.
+static REPAIRING: LazyLock<Vec<&'static Gateway>> =
+    LazyLock::new(|| catalogue().filter(|gateway| !gateway.repairs.is_empty()).collect());
+
 /// The product that built a successful response from a malformed one, and the defect of the malformed one.
 #[must_use]
 pub fn laundered(answer: &ObservedResponse<'_>) -> Option<(&'static str, Reason)> {
-    let repaired = |gateway: &'static Gateway| {
+    let repaired = |gateway: &&'static Gateway| {
         let (_, reason) = gateway.repairs.iter().find(|(signature, _)| signature.holds(answer))?;
         // An application may also send this field.
         gateway.is_here(answer).then_some((gateway.name, *reason))
     };
-    catalogue().find_map(repaired).filter(|_| !names_an_application(answer))
+    REPAIRING
+        .iter()
+        .find_map(repaired)
+        .filter(|_| !names_an_application(answer))
 }
 
 /// The product closest to the exporter, recognised by the signatures of all its responses. The order of the catalogue
