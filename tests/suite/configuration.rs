@@ -11,6 +11,7 @@ use crate::support::process::{eventually, project};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use glassbox_exporter::config::{Config, Defaults};
+use glassbox_probe::diagnostics::DiagnosticsFile;
 use glassbox_probe::probers::PROBERS;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -51,6 +52,13 @@ fn every_good_file_loads() {
 }
 
 /// The keys that every module has, and the blocks of the probers.
+/// The keys of the block `diagnostics`, as an error lists them.
+fn keys_of_diagnostics() -> String {
+    let mut keys = DiagnosticsFile::keys();
+    keys.sort_unstable();
+    keys.join(", ")
+}
+
 fn keys_of_a_module() -> String {
     let mut keys = [
         "addresses",
@@ -78,6 +86,7 @@ fn every_invalid_file_has_an_error_with_location_key_and_expectation() {
         let text = std::fs::read_to_string(&file).unwrap();
         let expected = text.lines().next().and_then(|first| first.strip_prefix("# expect: "));
         let expected = expected.map(|text| text.replace("{probers}", &PROBERS.join(", ")));
+        let expected = expected.map(|text| text.replace("{keys of diagnostics}", &keys_of_diagnostics()));
         let expected = expected.map(|text| text.replace("{keys of a module}", &keys_of_a_module()));
         let said = load(&file).err().unwrap_or_else(|| "nothing: it loads".to_owned());
         let place = format!("error parsing config file: {}:", file.display());

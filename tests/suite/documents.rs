@@ -44,17 +44,20 @@ fn the_documented_verdicts_match_the_code() {
 
 #[tokio::test]
 async fn the_documented_metrics_match_the_code() {
-    let (blackbox, glassbox): (Vec<_>, Vec<_>) = METRICS.iter().partition(|metric| metric.level == Level::Blackbox);
-    let all = [
-        (
-            "From `metrics: blackbox` on: as in blackbox_exporter",
-            metrics(&blackbox),
-        ),
-        ("From `metrics: standard` on: glassbox only", metrics(&glassbox)),
-        ("The exporter itself, on `/metrics`", own_metrics().await),
-    ];
-    let all = all.map(|(title, table)| format!("\n## {title}\n\n{table}"));
-    hold("docs/metrics.md", &all.concat());
+    let mut all = Vec::new();
+    for (level, title) in [
+        (Level::Blackbox, "From `metrics: blackbox` on: as in blackbox_exporter"),
+        (Level::Standard, "From `metrics: standard` on: glassbox only"),
+        (Level::Full, "With `metrics: full`: glassbox only"),
+    ] {
+        let of_level: Vec<_> = METRICS.iter().filter(|metric| metric.level == level).copied().collect();
+        if !of_level.is_empty() {
+            all.push((title, metrics(&of_level)));
+        }
+    }
+    all.push(("The exporter itself, on `/metrics`", own_metrics().await));
+    let all = all.into_iter().map(|(title, table)| format!("\n## {title}\n\n{table}"));
+    hold("docs/metrics.md", &all.collect::<String>());
 }
 
 const HEAD: &str = "| name | type | labels | meaning |\n|---|---|---|---|\n";

@@ -135,7 +135,7 @@ fn the_other_probers_of_the_example_have_their_defaults() {
 }
 
 /// A non-default value for each key of the example. It proves that the comparison above detects a wrong default.
-const OTHER_VALUES: [(&str, &str); 50] = [
+const OTHER_VALUES: &[(&str, &str)] = &[
     ("leases", "5"),
     ("probes", "5"),
     ("queue", "1s"),
@@ -193,7 +193,7 @@ fn other_values_differ_from_the_defaults() {
     let text = example("glassbox.yml");
     let (first, _) = text.split_once("  # The other probers.").unwrap();
     let written = Regex::new(r"(?m)^( +)(\w+): (\S.*)$").unwrap();
-    let mut others = BTreeMap::from(OTHER_VALUES);
+    let mut others = OTHER_VALUES.iter().copied().collect::<BTreeMap<_, _>>();
     for found in written.captures_iter(first) {
         let (line, key) = (&found[0], &found[2]);
         // `prober` has no default, the name servers of `resolver` are not displayed, and HTTP/3 excludes HTTP/2.

@@ -26,7 +26,6 @@ use glassbox_verdict::backend::Backend;
 use glassbox_verdict::investigation::{
     BudgetRefusal, DiagnosticKind, DiagnosticOutcome, DiagnosticRequest, Investigation,
 };
-use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
@@ -110,7 +109,7 @@ impl<'a> Occasion<'a> {
         match self.moment {
             Moment::Failed(edge) => {
                 let fault = edge.fault.as_ref()?;
-                (fault.reason == Reason::HttpStatus).then_some(edge)
+                fault.reason.is_a_rejected_status().then_some(edge)
             }
             Moment::Early | Moment::Succeeded(_) => None,
         }

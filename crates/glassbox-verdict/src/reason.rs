@@ -219,6 +219,13 @@ impl Reason {
         )
     }
 
+    /// Whether a complete response arrived, and only its status was rejected. All other reasons of the family `http`
+    /// mean that the exchange broke, or that the exporter could not use the response.
+    #[must_use]
+    pub const fn is_a_rejected_status(self) -> bool {
+        matches!(self, Self::HttpStatus)
+    }
+
     /// Whether the exporter rejected the server's certificate.
     #[must_use]
     pub const fn is_a_refused_certificate(self) -> bool {

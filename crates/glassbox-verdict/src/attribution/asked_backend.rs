@@ -82,17 +82,24 @@ fn state(direct: &DirectRequest, edge: &Report) -> BackendState {
         _ if speaks_tls || says_tls => BackendState::Broken(Reason::UpstreamTlsRequired),
         Reason::HttpSlow => BackendState::Slow,
         // The module's header fields were omitted, so the backend may be right to refuse or to respond differently.
-        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect if direct.held_back => {
+        reason if direct.held_back && (reason.is_a_rejected_status() || is_a_bad_redirect(reason)) => {
             BackendState::Unknown
         }
         reason if reason.family() == ReasonFamily::Content && direct.held_back => BackendState::Unknown,
-        Reason::HttpStatus if report.final_reply().is_some_and(heuristics::is_for_strangers) => BackendState::Stranger,
-        Reason::HttpStatus | Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect => {
-            BackendState::Refuses
+        reason if reason.is_a_rejected_status() && report.final_reply().is_some_and(heuristics::is_for_strangers) => {
+            BackendState::Stranger
         }
+        reason if reason.is_a_rejected_status() || is_a_bad_redirect(reason) => BackendState::Refuses,
         reason if reason.family() == ReasonFamily::Content => BackendState::Refuses,
         _ => BackendState::Broken(as_upstream(report)),
     }
+}
+
+const fn is_a_bad_redirect(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::HttpResponseRedirectLoop | Reason::HttpResponseBadRedirect
+    )
 }
 
 /// Minimum duration of a conclusive silence.
@@ -190,7 +197,7 @@ pub(super) fn refused(report: &Report) -> Option<&Reply> {
     let refused = report
         .fault
         .as_ref()
-        .is_some_and(|fault| fault.reason == Reason::HttpStatus);
+        .is_some_and(|fault| fault.reason.is_a_rejected_status());
     report.final_reply().filter(|_| refused)
 }
 

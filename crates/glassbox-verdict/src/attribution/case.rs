@@ -147,6 +147,10 @@ impl<'a> Case<'a> {
         tls.is_some_and(|tls| tls.client_cert_asked) && self.refused().is_some_and(heuristics::demands_client_cert)
     }
 
+    fn rejects_the_status(&self) -> bool {
+        self.fault().is_some_and(|fault| fault.reason.is_a_rejected_status())
+    }
+
     /// Whether the response was incomplete, malformed or missing.
     pub fn broke(&self) -> bool {
         let exchange = self.stage(Stage::Send) || self.stage(Stage::Wait) || self.stage(Stage::Receive);
@@ -160,7 +164,7 @@ impl<'a> Case<'a> {
         .any(|family| self.family(*family))
             || self.reason(Reason::GrpcInvalid)
             || self.reason(Reason::DnsMalformed);
-        (exchange && spoiled && !self.reason(Reason::HttpStatus)) || self.ended_before_tls()
+        (exchange && spoiled && !self.rejects_the_status()) || self.ended_before_tls()
     }
 
     pub fn waited(&self) -> Duration {

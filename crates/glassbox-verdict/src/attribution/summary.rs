@@ -114,7 +114,7 @@ fn answer(case: &Case<'_>, report: &Report, exchange: &Exchange) -> String {
         millis(exchange.time_in(Stage::Wait))
     );
     match &report.fault {
-        Some(fault) if fault.reason != Reason::HttpStatus => format!("{answered} {detail}"),
+        Some(fault) if !fault.reason.is_a_rejected_status() => format!("{answered} {detail}"),
         _ => answered,
     }
 }
@@ -126,7 +126,7 @@ fn backend(backend: &AskedBackend<'_>) -> String {
     let what = match (&report.fault, report.final_reply()) {
         (None, Some(reply)) => format!("returned {} in {}", reply.status, millis(report.took)),
         (None, None) => format!("succeeded in {}", millis(report.took)),
-        (Some(fault), Some(reply)) if fault.reason == Reason::HttpStatus => {
+        (Some(fault), Some(reply)) if fault.reason.is_a_rejected_status() => {
             format!("returned {} in {}", reply.status, millis(report.took))
         }
         (Some(fault), _) => format!("failed after {}: {}", millis(report.took), fault.reason.meaning()),
