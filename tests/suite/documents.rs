@@ -50,7 +50,7 @@ async fn the_documented_metrics_match_the_code() {
         (Level::Standard, "From `metrics: standard` on: glassbox only"),
         (Level::Full, "With `metrics: full`: glassbox only"),
     ] {
-        let of_level: Vec<_> = METRICS.iter().filter(|metric| metric.level == level).copied().collect();
+        let of_level: Vec<_> = METRICS.iter().filter(|metric| metric.level == level).collect();
         if !of_level.is_empty() {
             all.push((title, metrics(&of_level)));
         }
