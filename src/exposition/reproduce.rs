@@ -12,21 +12,46 @@ use std::net::SocketAddr;
 
 /// The command for the request to the target.
 pub(super) fn of_target(finding: &Finding) -> Option<String> {
-    command(&finding.report, &finding.module.prober.client_options())
+    command(&finding.report, &options_of(finding))
+}
+
+/// The module's options, as the last request had them. After a redirect, the probe may withhold the module's fields and
+/// its body, so the command has none of them.
+fn options_of(finding: &Finding) -> ClientOptions {
+    let options = finding.module.prober.client_options();
+    if finding.report.with_target().count() > 1 {
+        without_secrets(options)
+    } else {
+        options
+    }
+}
+
+/// The options without what only machines that the module names may receive.
+fn without_secrets(mut options: ClientOptions) -> ClientOptions {
+    options.headers.clear();
+    options.body = BodyOption::None;
+    if let Some(tls) = &mut options.tls {
+        tls.files.cert = None;
+        tls.files.key = None;
+    }
+    options
 }
 
 /// The command for a direct request. A backend that the module does not name received none of the module's fields.
 pub(super) fn of_backend(finding: &Finding, direct: &DirectRequest) -> Option<String> {
-    let mut options = finding.module.prober.client_options();
-    if !direct.backend.trusted {
-        options.headers.clear();
-    }
+    let options = finding.module.prober.client_options();
+    let is_redirected = direct.report.with_target().count() > 1;
+    let options = if direct.backend.trusted && !is_redirected {
+        options
+    } else {
+        without_secrets(options)
+    };
     command(&direct.report, &options)
 }
 
 /// What to do before running the command for the request to the target, if its module sends secrets.
 pub(super) fn note(finding: &Finding) -> Option<String> {
-    let variables = variables(&finding.module.prober.client_options());
+    let variables = variables(&options_of(finding));
     let listed = variables.join(", ");
     (!variables.is_empty()).then(|| format!("Set these variables to the values in the module first: {listed}"))
 }
