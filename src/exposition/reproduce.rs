@@ -12,54 +12,38 @@ use std::net::SocketAddr;
 
 /// The command for the request to the target.
 pub(super) fn of_target(finding: &Finding) -> Option<String> {
-    command(&finding.report, &options_of(finding))
+    command(&finding.report, finding.module.prober.client_options())
 }
 
-/// The module's options, as the last request had them. After a redirect, the probe may withhold the module's fields and
-/// its body, so the command has none of them.
-fn options_of(finding: &Finding) -> ClientOptions {
-    let options = finding.module.prober.client_options();
-    if finding.report.with_target().count() > 1 {
-        without_secrets(options)
-    } else {
-        options
-    }
-}
-
-/// The options without what only machines that the module names may receive.
-fn without_secrets(mut options: ClientOptions) -> ClientOptions {
-    options.headers.clear();
-    options.body = BodyOption::None;
-    if let Some(tls) = &mut options.tls {
-        tls.files.cert = None;
-        tls.files.key = None;
-    }
-    options
-}
-
-/// The command for a direct request. A backend that the module does not name received none of the module's fields.
+/// The command for a direct request.
 pub(super) fn of_backend(finding: &Finding, direct: &DirectRequest) -> Option<String> {
-    let options = finding.module.prober.client_options();
-    let is_redirected = direct.report.with_target().count() > 1;
-    let options = if direct.backend.trusted && !is_redirected {
-        options
-    } else {
-        without_secrets(options)
-    };
-    command(&direct.report, &options)
+    command(&direct.report, finding.module.prober.client_options())
 }
 
-/// What to do before running the command for the request to the target, if its module sends secrets.
+/// What to do before running the command for the request to the target, if the request had secrets.
 pub(super) fn note(finding: &Finding) -> Option<String> {
-    let variables = variables(&options_of(finding));
+    let options = sent(finding.report.last_exchange()?, finding.module.prober.client_options());
+    let variables = variables(&options);
     let listed = variables.join(", ");
     (!variables.is_empty()).then(|| format!("Set these variables to the values in the module first: {listed}"))
 }
 
+/// The options that the request had. The module's fields and its body are not sent to every machine.
+fn sent(exchange: &Exchange, mut options: ClientOptions) -> ClientOptions {
+    if !exchange.parts.module_fields {
+        options.headers.clear();
+    }
+    if !exchange.parts.body {
+        options.body = BodyOption::None;
+    }
+    options
+}
+
 /// The command with the dialled address, and with the module's options. `None` if no address was dialled. Secrets are
 /// shell variables, and a hidden query is shown as `?…`.
-fn command(report: &Report, options: &ClientOptions) -> Option<String> {
+fn command(report: &Report, options: ClientOptions) -> Option<String> {
     let exchange = report.last_exchange()?;
+    let options = &sent(exchange, options);
     // A truncated or secret URL cannot be requested.
     if (exchange.url.ends_with('…') && !exchange.url.ends_with("?…")) || exchange.url.contains(MASK) {
         return None;
@@ -161,9 +145,11 @@ fn curl(exchange: &Exchange, peer: SocketAddr, seconds: u64, options: &ClientOpt
         .filter(|_| is_secure)
         .map(curl_tls)
         .unwrap_or_default();
+    let proxy_tls = options.tls.as_ref().filter(|_| has_https_proxy(exchange));
+    let proxy_tls = proxy_tls.map(curl_proxy_tls).unwrap_or_default();
     let request = curl_request(exchange, options, is_secure);
     Some(format!(
-        "curl --verbose --max-time {seconds} {place}{tls}{method}{named}{request}{as_written} {}",
+        "curl --verbose --max-time {seconds} {place}{proxy_tls}{tls}{method}{named}{request}{as_written} {}",
         quoted(&format!("{scheme}://{place_in_url}{path}{hidden}"))
     ))
 }
@@ -180,6 +166,20 @@ fn curl_tls(tls: &TlsOptions) -> String {
     if tls.max_version != TlsVersion::Tls13 {
         words.push(format!("--tls-max {}", version(tls.max_version)));
     }
+    after_spaces(&words)
+}
+
+fn has_https_proxy(exchange: &Exchange) -> bool {
+    exchange
+        .proxy
+        .as_ref()
+        .is_some_and(|proxy| proxy.starts_with("https://"))
+}
+
+/// The same settings apply to the connection to a proxy.
+fn curl_proxy_tls(tls: &TlsOptions) -> String {
+    let mut words = file_options(tls, ["--proxy-cacert", "--proxy-cert", "--proxy-key"]);
+    words.extend(tls.skip_verify.then(|| "--proxy-insecure".to_owned()));
     after_spaces(&words)
 }
 
@@ -345,7 +345,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                command(&report(url, peer, exchange), &ClientOptions::default()).as_deref(),
+                command(&report(url, peer, exchange), ClientOptions::default()).as_deref(),
                 Some(line)
             );
         }
@@ -409,7 +409,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                command(&report(url, peer, exchange), &ClientOptions::default()).as_deref(),
+                command(&report(url, peer, exchange), ClientOptions::default()).as_deref(),
                 Some(line)
             );
         }
@@ -418,7 +418,7 @@ mod tests {
     #[test]
     fn a_truncated_url_has_no_command() {
         let cut = report("http://a/cut…", "192.0.2.7:80", Exchange::default());
-        assert_eq!(command(&cut, &ClientOptions::default()), None);
+        assert_eq!(command(&cut, ClientOptions::default()), None);
         assert_eq!(quoted("it's; rm"), "'it'\\''s; rm'");
     }
 }

@@ -128,6 +128,7 @@ fn exchange(exchange: &Exchange) -> usize {
         chosen: _,
         proxy,
         has_proxy: _,
+        parts: _,
         for_credentials: _,
         peer: _,
         local: _,

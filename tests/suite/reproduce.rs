@@ -3,6 +3,7 @@
 use crate::support::exporter::{Exporter, Probed};
 use crate::support::peer::{Peer, ok, read_head, reset};
 use crate::support::pki::{Authority, self_signed};
+use crate::support::proxy::Proxy;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -203,6 +204,77 @@ async fn the_modules_fields_and_body_are_variables() {
         assert_eq!(run(&probed, &variables).await, (0, "200".to_owned()), "{command}");
         assert_eq!(run(&probed, &[]).await, (0, "403".to_owned()), "{command}");
     }
+}
+
+/// The command carries exactly what the probe's last request carried.
+#[tokio::test]
+async fn the_command_sends_no_more_than_the_probe_did() {
+    let module =
+        "{prober: http, timeout: 2s, http: {method: POST, body: hello, headers: {X-Key: secret}, bearer_token: token}}";
+    let exporter = Exporter::start(&format!("modules: {{m: {module}}}")).await;
+    let last = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
+    let moved = |code: u16, location: &str| {
+        format!("HTTP/1.1 {code} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+    };
+    let away = Peer::answering(moved(302, &last.http())).await;
+    for (target, has_fields, has_body) in [
+        (last.http(), true, true),
+        // Another origin gets neither, and a redirect of this kind has no body.
+        (away.http(), false, false),
+    ] {
+        let probed = exporter.probe("m", &target).await;
+        let command = probed.evidence["reproduce"].as_str().unwrap();
+        assert_eq!(command.contains("$X_KEY"), has_fields, "{command}");
+        assert_eq!(command.contains("$AUTHORIZATION"), has_fields, "{command}");
+        assert_eq!(command.contains("$BODY"), has_body, "{command}");
+    }
+    // A redirect within the origin keeps the fields, but not the body.
+    let within = Peer::start(|mut stream: TcpStream| async move {
+        let head = String::from_utf8_lossy(&read_head(&mut stream).await).into_owned();
+        let answer = if head.starts_with("POST / ") {
+            "HTTP/1.1 302 Found\r\nLocation: /end\r\nContent-Length: 0\r\n\r\n"
+        } else {
+            "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
+        };
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    let probed = exporter.probe("m", &within.http()).await;
+    let command = probed.evidence["reproduce"].as_str().unwrap();
+    assert!(command.contains("$X_KEY") && !command.contains("$BODY"), "{command}");
+    // A backend that only the caller names gets nothing of the module.
+    let backend = Peer::answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await;
+    let more = format!("&backend=app@{}", backend.address);
+    let probed = exporter.probe_for("m", &last.http(), &more).await;
+    let direct = probed.evidence["investigation"]["backends"][0]["reproduce"]
+        .as_str()
+        .unwrap();
+    assert!(!direct.contains('$'), "{direct}");
+}
+
+/// The proxy's certificate is verified with the module's authorities too.
+#[tokio::test]
+async fn an_https_proxy_is_verified_in_the_same_way() {
+    let authority = Authority::new();
+    let target = Peer::with_tls(authority.leaf("127.0.0.1").server(&[]), ok).await;
+    let proxy = Proxy::https(authority.leaf("127.0.0.1").server(&[]), target.address).await;
+    let exporter = Exporter::start(&format!(
+        "modules: {{m: {{prober: http, http: {{proxy_url: 'https://{}', tls_config: {{ca_file: {}}}}}}}}}",
+        proxy.address(),
+        authority.ca_file.display()
+    ))
+    .await;
+    let probed = exporter.probe("m", &target.https()).await;
+    assert_eq!(
+        probed.page.value("probe_success"),
+        1.0,
+        "{:#}",
+        probed.evidence["target"]["fault"]
+    );
+    let command = probed.evidence["reproduce"].as_str().unwrap();
+    let script = command.to_owned() + " --silent --output /dev/null --write-out '%{http_code}'";
+    let output = Command::new("sh").args(["-c", &script]).output().await.unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "200", "{command}");
 }
 
 /// Text that leaves the page has the full link.

@@ -77,7 +77,7 @@ use crate::limits::Limits;
 use crate::secrets::Secrets;
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::reason::Reason;
-use glassbox_verdict::report::{Exchange, Fault, ProtocolFacts, Reply, Report};
+use glassbox_verdict::report::{Exchange, Fault, ProtocolFacts, Reply, Report, RequestParts};
 use glassbox_verdict::stage_log::StageLog;
 use stall_detector::StallDetector;
 use std::pin::pin;
@@ -197,6 +197,11 @@ impl Check {
     /// Marks the current exchange as one in which a proxy dials the target.
     pub fn expect_proxy(&mut self) {
         self.wire.facts.has_proxy = true;
+    }
+
+    /// Records what the current request has of its module.
+    pub fn set_parts(&mut self, parts: RequestParts) {
+        self.wire.facts.parts = parts;
     }
 
     /// Marks the current exchange as a request for credentials, not to the target.

@@ -3,11 +3,13 @@
 mod builder;
 mod http_deviation;
 mod protocols;
+mod tls_facts;
 mod tls_inspection;
 
 pub use builder::{AnsweredReport, ReportBuilder};
 pub use http_deviation::{Deviation, DeviationFound, Deviations};
 pub use protocols::{Dialogue, DnsAnswer, Echo, FailedStep, Health, Mismatch, ProtocolFacts};
+pub use tls_facts::{Certificate, TlsFacts};
 pub use tls_inspection::TlsInspection;
 
 use crate::chain::Stage;
@@ -56,6 +58,8 @@ pub struct Exchange {
     pub has_proxy: bool,
     /// Whether the exchange fetches credentials from a server other than the target.
     pub for_credentials: bool,
+    /// What the request had besides its line and the fields that any client sends.
+    pub parts: RequestParts,
     /// Remote address of the connection attempt, even if the attempt failed.
     pub peer: Option<SocketAddr>,
     /// Local address of the connection.
@@ -76,6 +80,15 @@ pub struct Exchange {
     pub spoken: Option<ProtocolFacts>,
 }
 
+/// What a request had besides its line and the fields that any client sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestParts {
+    /// Header fields of the module. A request to another origin or to a backend that the module does not name has none.
+    pub module_fields: bool,
+    /// A body.
+    pub body: bool,
+}
+
 /// Why a probe failed: stage, reason and details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -87,44 +100,6 @@ pub struct Fault {
     pub detail: String,
     /// Whether the probe's deadline ended the stage, so that its measured duration is only a lower bound.
     pub at_deadline: bool,
-}
-
-/// Facts of a TLS handshake.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// TLS version: `TLS 1.0` to `TLS 1.3`.
-    pub version: Option<&'static str>,
-    /// The IANA name of the cipher suite.
-    pub cipher: Option<String>,
-    /// The protocol agreed by ALPN.
-    pub alpn: Option<String>,
-    /// Whether the server requested a client certificate.
-    pub client_cert_asked: bool,
-    /// The certificates as the server sent them, leaf first.
-    pub chain: Vec<Certificate>,
-    /// Expiry of the verified chain, in seconds since 1970; `None` if no chain was verified.
-    pub verified_until: Option<i64>,
-    /// Facts that were accepted without proof, such as `handshake signature not verified: RSA key of 512 bits`.
-    pub note: Option<String>,
-}
-
-/// Displayed fields of a certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Certificate {
-    /// Subject in RFC 2253 order, as blackbox_exporter prints it.
-    pub subject: String,
-    /// Issuer in RFC 2253 order, as blackbox_exporter prints it.
-    pub issuer: String,
-    /// Serial number in lower-case hex.
-    pub serial: String,
-    /// SHA-256 of the DER encoding, in lower-case hex.
-    pub fingerprint_sha256: String,
-    /// DNS names of the certificate.
-    pub dns_names: Vec<String>,
-    /// Start of the validity period, in seconds since 1970.
-    pub not_before: i64,
-    /// End of the validity period, in seconds since 1970.
-    pub not_after: i64,
 }
 
 /// The kernel's view of the probe's own socket (`TCP_INFO`).

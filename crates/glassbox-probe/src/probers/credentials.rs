@@ -3,6 +3,7 @@
 use super::named_files::NamedFile;
 use crate::check::Refusal;
 use crate::secret::Secret;
+use crate::target::User;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
@@ -78,4 +79,38 @@ fn sensitive(text: String) -> Result<HeaderValue, Refusal> {
         HeaderValue::try_from(text).map_err(|_| Refusal::of_file("The credentials contain a control character."))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Basic credentials from the URL (RFC 7617).
+pub(super) fn userinfo(user: &User) -> Option<HeaderValue> {
+    let password = user.password.as_deref().unwrap_or_default();
+    basic(&[&user.name, &b":"[..], password].concat()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::userinfo;
+    use crate::target::HttpUrl;
+
+    /// As sent by `blackbox_exporter`.
+    #[test]
+    fn userinfo_is_decoded_before_it_is_encoded() {
+        for (url, credentials) in [
+            ("http://us%40er:p%3Aw@a/", Some("Basic dXNAZXI6cDp3")),
+            ("http://@a/", Some("Basic Og==")),
+            ("http://u@a/", Some("Basic dTo=")),
+            ("http://u:@a/", Some("Basic dTo=")),
+            ("http://u:p:q@a/", Some("Basic dTpwOnE=")),
+            ("http://u@v@a/", Some("Basic dUB2Og==")),
+            ("http://a/", None),
+        ] {
+            let url = HttpUrl::parse(url).unwrap();
+            let found = url.user().and_then(userinfo);
+            assert_eq!(
+                found.as_ref().map(|value| value.to_str().unwrap()),
+                credentials,
+                "{url}"
+            );
+        }
+    }
 }

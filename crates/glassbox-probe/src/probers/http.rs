@@ -12,6 +12,7 @@ mod body_assertions;
 mod cel_assertions;
 mod cel_limits;
 mod cookies;
+mod cross_origin;
 mod functions;
 mod gauges;
 mod http_date;
@@ -36,7 +37,7 @@ use crate::policy::Origin;
 use crate::target::{HttpUrl, Scheme, Target};
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::reason::Reason;
-use glassbox_verdict::report::{Reply, Report};
+use glassbox_verdict::report::{Reply, Report, RequestParts};
 use request::{ModuleFields, Visit};
 use route::Route;
 use std::sync::Arc;
@@ -159,6 +160,10 @@ impl HttpProber {
         let ask = visit.ask(relay.as_ref());
         let ask = ask.map_err(|refusal| check.refuse(refusal))?;
         check.secrets_mut().add_body(&ask.body);
+        check.set_parts(RequestParts {
+            module_fields: !visit.is_stripped(),
+            body: !ask.body.is_empty(),
+        });
         Box::pin(check.send(ask)).await?;
         check.wait().await?;
         let limits = *check.limits();

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use frames::{Message, masked_close, masked_text};
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::reason::Reason;
-use glassbox_verdict::report::{Dialogue, Mismatch, ProtocolFacts, Report};
+use glassbox_verdict::report::{Dialogue, Mismatch, ProtocolFacts, Report, RequestParts};
 use http::header::{AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use std::sync::Arc;
@@ -53,6 +53,10 @@ impl WebsocketProber {
         let host = handshake::host(&mut headers, requested.hostname.as_deref(), &url);
         let host = host.ok_or_else(|| check.fail(Reason::LocalTargetInvalid, INVALID_HOST))?;
         check.begin_exchange(url.shown(), place.tls);
+        check.set_parts(RequestParts {
+            module_fields: place.trusted,
+            body: false,
+        });
         let to = place.resolve(check, &self.resolver, self.family).await?;
         check.connect(to).await?;
         let only_handshake = matches!(variant, Variant::Handshake(_));
@@ -274,7 +278,11 @@ impl Prober for WebsocketProber {
     }
 
     fn client_options(&self) -> ClientOptions {
+        let named = self.fields.0.iter().map(|(name, _)| name.to_string());
         ClientOptions {
+            headers: named
+                .chain(self.credentials.iter().map(|_| AUTHORIZATION.to_string()))
+                .collect(),
             tls: Some(TlsOptions::of(&self.tls)),
             ..ClientOptions::default()
         }

@@ -46,7 +46,7 @@ impl Cookies {
     }
 
     /// A jar that contains only the module's own `Cookie` field.
-    pub fn diagnostics(own: Option<HeaderValue>) -> Self {
+    pub fn with_own(own: Option<HeaderValue>) -> Self {
         Self { own, ..Self::default() }
     }
 

@@ -1,22 +1,22 @@
 //! One visit of a probe: the destination, the request, and the redirect of the response.
 
 use super::cookies::Cookies;
+use super::cross_origin::{FORWARDED_PROTO, crosses_origins};
 use super::route::Relay;
 use super::{HttpProber, Versions};
 use crate::check::{HttpRequest, Refusal, RequestMode};
-use crate::probers::credentials::basic;
+use crate::probers::credentials::userinfo;
 use crate::probers::header_fields::{INVALID_HOST, host_field};
 use crate::probers::{ProbeRequest, USER_AGENT_WORDS, Variant};
-use crate::target::{HttpUrl, Scheme, User, host_header};
+use crate::target::{HttpUrl, Scheme, host_header};
 use bytes::Bytes;
 use glassbox_verdict::backend::Backend;
 use glassbox_verdict::host_port::{Host, HostPort};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Reply;
 use http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, LOCATION, PRAGMA, PROXY_AUTHORIZATION,
-    REFERER, SET_COOKIE, USER_AGENT,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
+    COOKIE, LOCATION, PRAGMA, PROXY_AUTHORIZATION, REFERER, SET_COOKIE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::time::SystemTime;
@@ -53,6 +53,16 @@ pub(super) struct Visit {
     body: Bytes,
     /// The cookies set by responses of this probe.
     cookies: Cookies,
+    recipient: Recipient,
+}
+
+/// The machine that receives the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recipient {
+    /// One that the module names: the target, or a backend of the module.
+    Named,
+    /// Any other. It receives none of the module's fields.
+    Stranger,
 }
 
 /// A module's credentials, header fields and body, which may be read from files.
@@ -101,7 +111,8 @@ impl Visit {
             method: settings.method.clone(),
             headers,
             body: own.body,
-            cookies: Cookies::diagnostics(own_cookies),
+            cookies: Cookies::with_own(own_cookies),
+            recipient: Recipient::Named,
         })
     }
 
@@ -372,68 +383,18 @@ impl Visit {
         self.cookies.has_own() || self.headers.keys().any(|name| !crosses_origins(name)) || !self.body.is_empty()
     }
 
+    /// Whether the module's fields were removed.
+    pub const fn is_stripped(&self) -> bool {
+        matches!(self.recipient, Recipient::Stranger)
+    }
+
     /// Removes everything except the fields that any client sends.
     fn strip(&mut self) {
+        self.recipient = Recipient::Stranger;
         self.cookies.drop_own();
         self.headers = std::mem::take(&mut self.headers)
             .into_iter()
             .filter_map(|(name, value)| Some((name.filter(crosses_origins)?, value)))
             .collect();
-    }
-}
-
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// The fields that any client sends and that contain no secret. The list is closed, since a field such as
-/// `Accept-Token` may contain one.
-fn crosses_origins(name: &HeaderName) -> bool {
-    [USER_AGENT, ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name)
-}
-
-/// Basic credentials from the URL (RFC 7617).
-fn userinfo(user: &User) -> Option<HeaderValue> {
-    let password = user.password.as_deref().unwrap_or_default();
-    basic(&[&user.name, &b":"[..], password].concat()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{HttpUrl, crosses_origins, userinfo};
-    use http::HeaderName;
-
-    #[test]
-    fn only_fields_that_every_client_sends_cross_origins() {
-        for (name, crosses) in [
-            ("accept", true),
-            ("accept-language", true),
-            ("user-agent", true),
-            ("accept-token", false),
-            ("acceptance-key", false),
-            ("x-key", false),
-        ] {
-            assert_eq!(crosses_origins(&HeaderName::from_static(name)), crosses, "{name}");
-        }
-    }
-
-    /// As sent by `blackbox_exporter`.
-    #[test]
-    fn userinfo_is_decoded_before_it_is_encoded() {
-        for (url, credentials) in [
-            ("http://us%40er:p%3Aw@a/", Some("Basic dXNAZXI6cDp3")),
-            ("http://@a/", Some("Basic Og==")),
-            ("http://u@a/", Some("Basic dTo=")),
-            ("http://u:@a/", Some("Basic dTo=")),
-            ("http://u:p:q@a/", Some("Basic dTpwOnE=")),
-            ("http://u@v@a/", Some("Basic dUB2Og==")),
-            ("http://a/", None),
-        ] {
-            let url = HttpUrl::parse(url).unwrap();
-            let found = url.user().and_then(userinfo);
-            assert_eq!(
-                found.as_ref().map(|value| value.to_str().unwrap()),
-                credentials,
-                "{url}"
-            );
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 fn sent_beside(own: &'static str, set: &[&str], from: &str, to: &str) -> String {
     let url = |text: &str| HttpUrl::parse(text).unwrap();
     let (from, to, now) = (url(from), url(to), SystemTime::now());
-    let mut cookies = Cookies::diagnostics((!own.is_empty()).then(|| HeaderValue::from_str(own).unwrap()));
+    let mut cookies = Cookies::with_own((!own.is_empty()).then(|| HeaderValue::from_str(own).unwrap()));
     let fields = set
         .iter()
         .map(|text| (SET_COOKIE, HeaderValue::from_str(text).unwrap()));
@@ -182,7 +182,7 @@ fn the_modules_own_cookies_yield_to_those_of_answers() {
 fn an_empty_field_stays_and_further_fields_are_left_alone() {
     let (url, now) = (HttpUrl::parse(HERE).unwrap(), SystemTime::now());
     let sent = |own: Option<&'static str>, set: &'static str| {
-        let mut cookies = Cookies::diagnostics(own.map(HeaderValue::from_static));
+        let mut cookies = Cookies::with_own(own.map(HeaderValue::from_static));
         let set = [(SET_COOKIE, HeaderValue::from_static(set))].into_iter().collect();
         cookies.take(&url, &url.authority(), &set, now);
         let mut headers = HeaderMap::new();
