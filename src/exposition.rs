@@ -11,6 +11,7 @@ pub mod gone_page;
 pub mod har;
 pub mod incident_report;
 pub mod openmetrics;
+pub mod page_head;
 pub mod probe_metrics;
 pub mod prometheus_text;
 pub mod protobuf;

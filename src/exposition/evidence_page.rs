@@ -4,6 +4,7 @@ mod facts;
 mod waterfall;
 
 use super::durations::words;
+use super::page_head::page_head;
 use super::target_timeline::{self, TargetTimeline};
 use super::{chain_view, incident_report, reproduce};
 use crate::history::HistoryEntry;
@@ -74,13 +75,7 @@ impl EvidenceFrame<'_> {
         let page = html! {
             (DOCTYPE)
             html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { (self.title) }
-                    link rel="stylesheet" href={ (prefix) "/style.css" };
-                    script src={ (prefix) "/copy.js" } defer {}
-                }
+                (page_head(self.title, prefix, Some("copy.js")))
                 body {
                     header {
                         p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } }

@@ -1,5 +1,6 @@
 //! The response for evidence that is not stored: why, and what is stored of the same target.
 
+use super::page_head::page_head;
 use super::plain;
 use crate::history::store::EvidenceSummary;
 use glassbox_probe::target::Target;
@@ -27,12 +28,7 @@ impl GoneEvidence {
         let page = html! {
             (DOCTYPE)
             html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { (TITLE) }
-                    link rel="stylesheet" href={ (prefix) "/style.css" };
-                }
+                (page_head(TITLE, prefix, None))
                 body {
                     header { p.brand { a href={ (prefix) "/" } { "glassbox_exporter" } } }
                     main {

@@ -3,6 +3,7 @@
 use super::probe::DEFAULT_MODULE;
 use super::query::Query;
 use super::{App, Shared};
+use crate::exposition::page_head::page_head;
 use crate::exposition::target_table::{self, TableQuery};
 use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
@@ -119,13 +120,7 @@ fn made(app: &App, query: Option<&str>) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "glassbox_exporter" }
-                link rel="stylesheet" href={ (prefix) "/style.css" };
-                script src={ (prefix) "/refresh.js" } defer {}
-            }
+            (page_head("glassbox_exporter", prefix, Some("refresh.js")))
             body {
                 header {
                     h1.brand { "glassbox_exporter" }
