@@ -128,7 +128,8 @@ pub const RULES: &[AttributionRule] = &[
         when: "The handshake failed after the server had sent part of it, the certificate was rejected, or a TLS alert \
                arrived later: `tls`. A missing common version or cipher suite is certain if additional connections \
                prove it. It is likely if they show something else or could not be opened. A handshake that ended in \
-               silence, a close or a reset is also likely, because the network may be the cause.",
+               silence, a close or a reset is also likely, because the network may be the cause. So is an alert after the \
+               handshake.",
         blind: "Behind STARTTLS and proxies, the exporter opens no additional connections. A proxy that accepts \
                 CONNECT and then returns its own page looks like a target without TLS, so this verdict is only likely.",
         applies: |case| {
@@ -140,7 +141,10 @@ pub const RULES: &[AttributionRule] = &[
             let may_be_the_networks = [Reason::TlsTimedOut, Reason::TlsClosed, Reason::TcpReset]
                 .into_iter()
                 .any(|reason| case.reason(reason));
-            let inferred = case.cause_in_tls_is_inferred() || may_be_the_proxys || may_be_the_networks;
+            // A server that fails for another reason may also end the connection with an alert.
+            let is_a_late_alert = case.reason(Reason::TlsAlert) && !case.stage(Stage::Secure);
+            let inferred =
+                case.cause_in_tls_is_inferred() || may_be_the_proxys || may_be_the_networks || is_a_late_alert;
             let certainty = if inferred { Likely } else { Certain };
             case.attribute_if(failed || case.family(ReasonFamily::Tls), Link::Tls, certainty)
         },

@@ -87,6 +87,16 @@ fn tls_failed() {
     }
 }
 
+/// In the handshake, an alert rejects it. Later, a server that fails for another reason may end the connection with one.
+#[test]
+fn an_alert_is_certain_only_in_the_handshake() {
+    for (stage, certainty) in [(Stage::Secure, Certainty::Certain), (Stage::Wait, Certainty::Likely)] {
+        let world = World::of(stopped(stage, Reason::TlsAlert));
+        let verdict = world.says(RuleId::TlsFailed, Link::Tls, Reason::TlsAlert);
+        assert_eq!(verdict.certainty, certainty, "{stage:?}");
+    }
+}
+
 /// Without any TLS data from the server, the verdict is the same as for plain HTTP.
 #[test]
 fn what_ends_before_tls_began_is_judged_as_without_tls() {
