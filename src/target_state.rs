@@ -2,14 +2,17 @@
 
 use crate::timeline::{Incident, ProbeFacts, ProbeMark, observe};
 use glassbox_probe::evidence_id::EvidenceId;
-use glassbox_probe::previous_probes::{FailureSignature, PreviousProbes, REUSE, RecentInvestigation, sign};
+use glassbox_probe::previous_probes::{
+    FailureSignature, OUTDATED, OlderInvestigation, PreviousProbes, REUSE, RecentInvestigation, sign,
+};
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::baseline::Baseline;
 use glassbox_verdict::investigation::{DiagnosticKind, Investigation};
+use glassbox_verdict::outcomes::{EarlierOutcomes, Outcomes};
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use glassbox_verdict::verdict::Verdict;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -64,6 +67,8 @@ struct DiagnosticsHistory {
     runs: Vec<(DiagnosticKind, Instant)>,
     /// Time of the latest connection to each backend, by the backend's name and address.
     answered: HashMap<String, Instant>,
+    /// Outcomes of the latest probes since a failure, oldest first.
+    outcomes: VecDeque<(Instant, Outcomes)>,
 }
 
 /// The latest probe of a key.
@@ -113,7 +118,15 @@ impl TargetState {
             timeout: last.timeout,
             found: last.found.upgrade(),
         });
+        let older = known.investigated.as_ref().filter(|last| age(last.at) < OUTDATED);
+        previous.older = older.and_then(|last| {
+            let found = last.found.upgrade()?;
+            Some(OlderInvestigation { sign: last.sign, found })
+        });
         previous.last_runs = known.runs.iter().map(|(kind, at)| (*kind, age(*at))).collect();
+        let outcomes = known.outcomes.iter().rev().filter(|(at, _)| age(*at) < OUTDATED);
+        previous.earlier =
+            (!known.outcomes.is_empty()).then(|| EarlierOutcomes::of(outcomes.map(|(_, outcomes)| outcomes)));
         let answered = known.answered.iter().filter(|(_, at)| age(**at) < ANSWERED);
         previous.answered = answered.map(|(place, _)| place.clone()).collect();
         previous
@@ -140,6 +153,9 @@ impl TargetState {
         if let Some(investigation) = finding.investigation.as_ref().filter(|_| !finding.reused) {
             self.learn_of_diagnostics(investigation, finding.verdict.as_ref());
             self.diagnostics.get_or_insert_default().note(investigation, now);
+        }
+        if let Some(known) = &mut self.diagnostics {
+            known.count(finding, now);
         }
     }
 
@@ -224,6 +240,21 @@ impl TargetState {
 }
 
 impl DiagnosticsHistory {
+    /// Counts the outcomes of a finding, from the first failure of the last minutes on. A reused investigation does not
+    /// count again.
+    fn count(&mut self, finding: &Finding, now: Instant) {
+        let is_old = |(at, _): &(Instant, Outcomes)| now.saturating_duration_since(*at) >= OUTDATED;
+        while self.outcomes.len() >= RECENT || self.outcomes.front().is_some_and(is_old) {
+            self.outcomes.pop_front();
+        }
+        if finding.report.failed_locally() || (self.outcomes.is_empty() && finding.report.succeeded()) {
+            return;
+        }
+        let investigation = finding.investigation.as_deref().filter(|_| !finding.reused);
+        self.outcomes
+            .push_back((now, Outcomes::of(&finding.report, investigation)));
+    }
+
     /// Stores the times of diagnostics, and which backends accepted a connection.
     fn note(&mut self, investigation: &Investigation, now: Instant) {
         let ran = investigation

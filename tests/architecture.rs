@@ -46,6 +46,7 @@ const PACKAGES: &[Package] = &[
                 modules: &[
                     "host_port",
                     "utc",
+                    "statistics",
                     "chain",
                     "reason",
                     "rule_id",
@@ -54,6 +55,7 @@ const PACKAGES: &[Package] = &[
                     "backend",
                     "investigation",
                     "baseline",
+                    "outcomes",
                     "verdict",
                 ],
             },

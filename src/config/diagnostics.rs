@@ -1,6 +1,6 @@
 //! Builds a module's diagnostics settings and backends, and the controls of the process.
 
-use super::file::{BackendFile, ConfigFile, ControlFile, ModuleFile};
+use super::file::{BackendFile, ConfigFile, ControlFile, Members, ModuleFile};
 use glassbox_probe::controls::{ControlSpec, Controls};
 use glassbox_probe::file::{ConfigIssue, Spanned, at, below};
 use glassbox_probe::probers::DiagnosticsSettings;
@@ -108,17 +108,29 @@ fn backend(file: &Spanned<BackendFile>, path: &str) -> Result<Backend, ConfigIss
     let BackendFile {
         name,
         address,
+        members,
         tls,
         host,
         sni,
         reachable,
     } = &file.value;
-    let (Some(name), Some(address)) = (name, address) else {
-        let words = "a backend requires name and address, for example {name: app, address: 10.0.0.7:8080}";
+    let machines: Vec<&Spanned<String>> = match (address, members) {
+        (Some(address), None) => vec![address],
+        (None, Some(Members(members))) => members.iter().collect(),
+        _ => Vec::new(),
+    };
+    let (Some(name), [_, ..]) = (name, machines.as_slice()) else {
+        let words = "a backend requires a name, and either address or members, for example \
+                     {name: app, address: 10.0.0.7:8080} or {name: app, members: [10.0.0.7:8080, 10.0.0.8:8080]}";
         return Err(file.location.issue(path, words));
     };
-    let backend =
-        Backend::new(&name.value, &address.value).map_err(|error| file.location.issue(path, error.to_string()))?;
+    let backend = if let Some(address) = address {
+        Backend::new(&name.value, &address.value)
+    } else {
+        let members: Vec<&str> = machines.iter().map(|member| member.value.as_str()).collect();
+        Backend::pool(&name.value, &members)
+    };
+    let backend = backend.map_err(|error| file.location.issue(path, error.to_string()))?;
     if let Some(host) = host
         .as_ref()
         .filter(|host| http::HeaderValue::from_str(&host.value).is_err())

@@ -4,7 +4,7 @@
 mod top_level;
 mod web;
 
-pub(in crate::config) use top_level::{ControlFile, LimitsFile, ListsFile, PolicyFile, Shorthand};
+pub(in crate::config) use top_level::{ControlFile, LimitsFile, ListsFile, Members, PolicyFile, Shorthand};
 pub(in crate::config) use web::{RateFile, WebFile, WebTlsFile};
 
 use glassbox_probe::block;
@@ -90,6 +90,7 @@ block! {
     BackendFile {
         name: Spanned<String>,
         address: Spanned<String>,
+        members: Members,
         tls: bool,
         host: Spanned<String>,
         sni: Spanned<String>,

@@ -146,8 +146,10 @@ fn state(finding: &Finding, link: Link) -> LinkState {
 }
 
 fn answers_directly(finding: &Finding, verdict: &Verdict) -> bool {
-    let innermost = finding.investigation.as_ref().and_then(|asked| asked.backends().last());
-    verdict.side == Some(Side::Gateway) && innermost.is_some_and(|backend| backend.report.succeeded())
+    let asked = || finding.investigation.iter().flat_map(|asked| asked.all_direct());
+    let innermost = asked().last().map(|direct| direct.backend.name.as_str());
+    let mut requests = asked().filter(|direct| Some(direct.backend.name.as_str()) == innermost);
+    verdict.side == Some(Side::Gateway) && innermost.is_some() && requests.all(|direct| direct.report.succeeded())
 }
 
 /// The probe passed the links of its finished stages. Any other link may be broken.
@@ -176,7 +178,7 @@ fn note(finding: &Finding, link: Link) -> Option<String> {
             .map(|rtt| format!("{} µs round trip", rtt.as_micros())),
         Link::Tls => exchange.tls.as_ref()?.version.map(str::to_owned),
         Link::Edge => exchange.peer.and_then(|_| edge(finding, exchange)),
-        Link::Origin => finding.investigation.as_ref()?.backends().last().map(backend),
+        Link::Origin => innermost(finding.investigation.as_ref()?.backends()).map(backend),
         _ => None,
     }
 }
@@ -195,6 +197,18 @@ fn edge(finding: &Finding, exchange: &Exchange) -> Option<String> {
     // Other protocols than HTTP have no reply here, but the probe may have received data.
     let is_silent = !finding.report.succeeded() && exchange.wire.read == 0;
     is_silent.then(|| "no response".to_owned())
+}
+
+/// The request to the innermost backend: the first one that failed, otherwise the last one.
+fn innermost(direct: &[DirectRequest]) -> Option<&DirectRequest> {
+    let last = direct.last()?;
+    let members = direct.iter().filter(|other| other.backend.name == last.backend.name);
+    Some(
+        members
+            .into_iter()
+            .find(|member| !member.report.succeeded())
+            .unwrap_or(last),
+    )
 }
 
 fn backend(direct: &DirectRequest) -> String {

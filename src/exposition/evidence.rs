@@ -93,6 +93,10 @@ fn investigation(finding: &Finding, investigation: &Investigation) -> Value {
         shown[Diagnostic::of(result.kind).name] = match &result.outcome {
             DiagnosticOutcome::Direct(direct) => direct.iter().map(|direct| backend(finding, direct)).collect(),
             DiagnosticOutcome::Edge(edge) => report(edge),
+            DiagnosticOutcome::Repeated { edge, direct } => json!({
+                "target": edge.iter().map(report).collect::<Vec<_>>(),
+                "backends": direct.iter().map(|direct| backend(finding, direct)).collect::<Vec<_>>(),
+            }),
             DiagnosticOutcome::Addresses(addresses) => {
                 let shown = addresses
                     .iter()
@@ -159,6 +163,7 @@ fn verdict(verdict: &Verdict) -> Value {
         "reasons": verdict.reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
         "phase": verdict.stage.phase(),
         "side": verdict.side.map(Side::as_str),
+        "between": verdict.between,
         "answered_by": verdict.answered_by_label(),
         "certainty": verdict.certainty.as_str(),
         "rule": verdict.rule.as_str(),

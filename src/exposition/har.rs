@@ -5,7 +5,7 @@ use super::evidence::{notes, shown_value};
 use crate::history::HistoryEntry;
 use glassbox_probe::diagnostics::Diagnostic;
 use glassbox_verdict::chain::Stage;
-use glassbox_verdict::investigation::DiagnosticRequest;
+use glassbox_verdict::investigation::{DiagnosticKind, DiagnosticRequest};
 use glassbox_verdict::report::{Exchange, Reply, Report};
 use glassbox_verdict::utc::rfc3339;
 use serde_json::{Value, json};
@@ -20,19 +20,23 @@ pub fn json(entry: &HistoryEntry) -> Value {
     asked.push(("edge".to_owned(), finding.requested.target.to_string(), &finding.report));
     for result in finding.investigation.iter().flat_map(|found| found.results()) {
         let diagnostic = Diagnostic::of(result.kind);
+        let kind = match result.kind {
+            DiagnosticKind::Backends => "backend",
+            _ => diagnostic.name,
+        };
         for request in result.outcome.requests() {
             let (id, title) = match request {
                 DiagnosticRequest::Direct(direct) => {
                     let backend = &direct.backend;
                     let title = format!("{} to {} ({backend})", diagnostic.title, backend.name);
-                    (format!("backend_{}", backend.name), title)
+                    (format!("{kind}_{}", backend.name), title)
                 }
                 DiagnosticRequest::Edge(_) => (diagnostic.name.to_owned(), diagnostic.title.to_owned()),
                 DiagnosticRequest::Address(address, _) => {
                     (format!("address_{address}"), format!("the address {address}"))
                 }
             };
-            asked.push((id, title, request.report()));
+            asked.push((unique(&asked, id), title, request.report()));
         }
     }
     let summary = finding.verdict.as_ref().map(|verdict| verdict.summary.clone());
@@ -49,6 +53,16 @@ pub fn json(entry: &HistoryEntry) -> Value {
             "comment": comment,
         }
     })
+}
+
+/// An identifier that no page has yet. Repeated requests and members of a pool share a name.
+fn unique(asked: &[(String, String, &Report)], id: String) -> String {
+    let is_taken = |id: &str| asked.iter().any(|(taken, ..)| taken == id);
+    let numbered = (2..).map(|number| format!("{id}_{number}"));
+    std::iter::once(id.clone())
+        .chain(numbered)
+        .find(|id| !is_taken(id))
+        .unwrap_or(id)
 }
 
 fn page(id: &str, title: &str, report: &Report) -> Value {

@@ -5,6 +5,7 @@ use glassbox_probe::metrics::{
     INVESTIGATION, MASKED, MetricPage, SUCCESS, TCP_RETRANSMITS, TCP_RTT, TIMEOUT, UNATTRIBUTED, VANTAGE_HEALTHY,
     Value,
 };
+use glassbox_probe::previous_probes::REUSE;
 use glassbox_probe::probe::Finding;
 use glassbox_verdict::chain::Stage;
 use glassbox_verdict::investigation::{DiagnosticKind, DirectRequest, Investigation};
@@ -72,13 +73,13 @@ fn diagnostics(investigation: &Investigation, all_addresses: bool, edge: &Report
     if investigation.any_ran() {
         page.set(&INVESTIGATION, investigation.took.as_secs_f64());
     }
-    // A request that the exporter could not send does not show the backend's state.
-    let asked = investigation
-        .backends()
-        .iter()
-        .filter(|direct| !direct.report.failed_locally());
-    for direct in asked {
-        backend(direct, page);
+    // A request that the exporter could not send, or that is too old to be reused, does not show the backend's state.
+    let is_recent = |direct: &&DirectRequest| direct.report.began + REUSE >= edge.began;
+    let asked = investigation.backends().iter().filter(is_recent);
+    let asked: Vec<_> = asked.filter(|direct| !direct.report.failed_locally()).collect();
+    for members in asked.chunk_by(|one, other| one.backend.name == other.backend.name) {
+        let failed = members.iter().find(|member| !member.report.succeeded());
+        backend(failed.or(members.first()).copied(), page);
     }
     // If the budget refused to probe the others, it is not known how many of them are healthy.
     if all_addresses && investigation.refusal(DiagnosticKind::Addresses).is_none() {
@@ -94,7 +95,9 @@ fn diagnostics(investigation: &Investigation, all_addresses: bool, edge: &Report
     }
 }
 
-fn backend(direct: &DirectRequest, page: &mut MetricPage) {
+/// The result of a direct request. For a pool, that of the first member that failed.
+fn backend(direct: Option<&DirectRequest>, page: &mut MetricPage) {
+    let Some(direct) = direct else { return };
     let report = &direct.report;
     let name = || ("backend", direct.backend.name.clone().into());
     page.push(&BACKEND_SUCCESS, [name()], Value::Number(flag(report.succeeded())));

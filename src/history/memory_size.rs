@@ -6,6 +6,7 @@
 use glassbox_probe::probe::Finding;
 use glassbox_probe::probers::ProbeRequest;
 use glassbox_verdict::backend::Backend;
+use glassbox_verdict::host_port::HostPort;
 use glassbox_verdict::investigation::{
     Control, DiagnosticOutcome, DiagnosticResult, DirectRequest, Investigation, Vantage,
 };
@@ -87,13 +88,15 @@ fn backend(backend: &Backend) -> usize {
     let Backend {
         name,
         address,
+        members,
         tls: _,
         sni,
         authority,
         reachable: _,
         trusted: _,
     } = backend;
-    text(name) + address.host().as_str().len() + EACH + optional(sni.as_ref()) + optional(authority.as_ref())
+    let host = |address: &HostPort| address.host().as_str().len() + EACH;
+    text(name) + host(address) + list(members, host) + optional(sni.as_ref()) + optional(authority.as_ref())
 }
 
 fn report(report: &Report) -> usize {
@@ -249,6 +252,7 @@ fn investigated(investigation: &Investigation) -> usize {
     };
     let result = |result: &DiagnosticResult| match &result.outcome {
         DiagnosticOutcome::Direct(requests) => list(requests, direct),
+        DiagnosticOutcome::Repeated { edge, direct: requests } => list(edge, self::report) + list(requests, direct),
         DiagnosticOutcome::Edge(report) => size_of::<Report>() + EACH + self::report(report),
         DiagnosticOutcome::Addresses(addresses) => list(addresses, |(_, report)| self::report(report)),
         DiagnosticOutcome::NotRun(_) => 0,

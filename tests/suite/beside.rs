@@ -269,7 +269,9 @@ async fn an_overloaded_system_gets_no_more_diagnostics_and_keeps_its_verdict() {
         is(&probed, "upstream", "upstream.unreachable", "gateway");
         assert_eq!(probed.page.value("probe_backend_success{backend=\"app\"}"), 1.0);
     }
-    assert_eq!(app.connections(), 1);
+    // One direct request, and two repeated ones.
+    assert_eq!(app.connections(), 3);
+    assert_eq!(edge.connections(), 6);
 }
 
 /// Diagnostics are reused for 10 s and then repeated. The verdict of a lasting failure stays the same.
@@ -310,8 +312,9 @@ async fn a_different_failure_gets_new_diagnostics_at_once() {
     let app = Peer::start(ok).await;
     let exporter = Exporter::start(&backend(&app.address.to_string())).await;
     exporter.probe("m", &edge.http()).await;
+    let asked = app.connections();
     exporter.probe("m", &edge.http()).await;
-    assert_eq!(app.connections(), 2);
+    assert_eq!(app.connections(), asked + 1);
 }
 
 /// The second failure differs from the first, so its diagnostics would not be reused.
@@ -319,8 +322,9 @@ async fn a_different_failure_gets_new_diagnostics_at_once() {
 async fn diagnostics_beyond_the_budget_do_not_run_and_imply_nothing() {
     let answers = ["502 Bad Gateway", "503 Service Unavailable"];
     for (keys, limits, key) in [
-        ("{budget: 1/h}", "", "diagnostics.budget"),
-        ("{}", "limits: {diagnostics: 1/h}\n", "limits.diagnostics"),
+        // One direct request, and two repeated ones to each of the two machines.
+        ("{budget: 5/h}", "", "diagnostics.budget"),
+        ("{}", "limits: {diagnostics: 5/h}\n", "limits.diagnostics"),
     ] {
         let count = Arc::new(AtomicUsize::new(0));
         let edge = Peer::start(move |mut stream: TcpStream| {
@@ -364,7 +368,7 @@ async fn diagnostics_beyond_the_budget_do_not_run_and_imply_nothing() {
                 "{page}"
             );
         }
-        assert_eq!(app.connections(), 1);
+        assert_eq!(app.connections(), 3);
         let hits = exporter.own("glassbox_limit_hits_total{limit=\"diagnostics\"}").await;
         assert_eq!(hits, if limits.is_empty() { 0.0 } else { 2.0 });
     }
@@ -800,6 +804,119 @@ async fn a_backend_from_the_url_does_not_get_the_body() {
     );
 }
 
+/// The application fails in one of the three direct requests, so the edge's failures are its own.
+#[tokio::test]
+async fn an_intermittent_application_does_not_become_the_gateways_fault() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let app = Peer::start(move |mut stream: TcpStream| {
+        let is_healthy = !count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        async move {
+            read_head(&mut stream).await;
+            let status = if is_healthy {
+                "200 OK"
+            } else {
+                "500 Internal Server Error"
+            };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.ok();
+        }
+    })
+    .await;
+    let edge = Peer::answering("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n").await;
+    let exporter = Exporter::start(&backend(&app.address.to_string())).await;
+    // The first direct request fails, or the second one.
+    for _ in 0..2 {
+        let probed = exporter.probe("m", &edge.http()).await;
+        let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+        assert_eq!(probed.evidence["verdict"]["link"], "origin", "{sentence}");
+        assert_eq!(probed.evidence["verdict"]["certainty"], "likely", "{sentence}");
+        assert!(!sentence.contains("healthy"), "{sentence}");
+    }
+}
+
+/// The same failing edge, before and after its fault becomes lasting.
+#[tokio::test]
+async fn a_side_requires_repeated_failures() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let edge = Peer::start(move |mut stream: TcpStream| {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            read_head(&mut stream).await;
+            let status = if number == 1 { "200 OK" } else { "502 Bad Gateway" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.ok();
+        }
+    })
+    .await;
+    let app = Peer::start(ok).await;
+    let exporter = Exporter::start(&backend(&app.address.to_string())).await;
+    let probed = exporter.probe("m", &edge.http()).await;
+    let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+    assert_eq!(verdict(&probed).2, "none", "{sentence}");
+    assert!(
+        sentence.contains("The fault is intermittent: 2 of 3 requests to the edge failed."),
+        "{sentence}"
+    );
+    let repeated = &probed.evidence["investigation"]["repetition"];
+    assert_eq!(repeated["target"].as_array().unwrap().len(), 2, "{repeated:#}");
+    assert_eq!(repeated["backends"].as_array().unwrap().len(), 2, "{repeated:#}");
+    let lasting = Peer::answering(BARE_502).await;
+    let probed = exporter.probe("m", &lasting.http()).await;
+    is(&probed, "upstream", "upstream.unreachable", "gateway");
+    assert_eq!(
+        probed.evidence["verdict"]["between"],
+        serde_json::json!(["edge", "app"])
+    );
+}
+
+/// An unsafe request is not repeated.
+#[tokio::test]
+async fn a_post_request_is_not_repeated() {
+    let (edge, app) = (Peer::answering(BARE_502).await, Peer::start(ok).await);
+    let config = format!(
+        "{}    http: {{method: POST, body: x}}\n",
+        backend(&app.address.to_string())
+    );
+    let exporter = Exporter::start(&config).await;
+    let probed = exporter.probe("m", &edge.http()).await;
+    assert_eq!(edge.connections(), 1, "{:#}", probed.evidence);
+    assert_eq!(verdict(&probed).2, "none");
+}
+
+#[tokio::test]
+async fn each_member_of_a_pool_receives_a_request_and_one_healthy_member_does_not_acquit() {
+    let (edge, healthy) = (Peer::answering(BARE_502).await, Peer::start(ok).await);
+    let broken = Peer::start(|stream: TcpStream| async move { drop(stream) }).await;
+    let by_name = DnsServer::always(Says::Addresses(vec![
+        "127.0.0.1".parse().unwrap(),
+        "127.0.0.2".parse().unwrap(),
+    ]))
+    .await;
+    let members = format!("[\"{}\", \"{}\"]", healthy.address, broken.address);
+    let name = format!("app.test:{}", healthy.address.port());
+    for (members, failed) in [(members.as_str(), "3 of 6"), (name.as_str(), "3 of 6")] {
+        let config = module(&format!(
+            "    resolver: [\"{}\"]\n    backends:\n      - {{name: app, members: {members}, reachable: true}}\n",
+            by_name.address
+        ));
+        let exporter = Exporter::start(&config).await;
+        let probed = exporter.probe("m", &edge.http()).await;
+        let sentence = probed.evidence["verdict"]["sentence"].as_str().unwrap();
+        assert!(
+            sentence.contains(&format!("{failed} direct requests to app failed")),
+            "{sentence}"
+        );
+        assert!(!sentence.contains("healthy"), "{sentence}");
+        assert_ne!(verdict(&probed).2, "gateway", "{sentence}");
+        assert_eq!(probed.page.value("probe_backend_success{backend=\"app\"}"), 0.0);
+        assert_eq!(
+            probed.evidence["investigation"]["backends"].as_array().unwrap().len(),
+            2
+        );
+    }
+}
+
 #[tokio::test]
 async fn addresses_all_probes_every_address_of_a_name() {
     let app = Peer::start(ok).await;
@@ -837,10 +954,20 @@ async fn evidence_is_available_as_an_http_archive() {
     let archive: Value = serde_json::from_str(&text(&exporter, &format!("/evidence/{id}.har")).await).unwrap();
     let log = &archive["log"];
     assert_eq!(log["version"], "1.2");
-    assert_eq!(log["pages"].as_array().unwrap().len(), 2);
+    let expected = [
+        ("edge", 502),
+        ("backend_app", 200),
+        ("repetition", 502),
+        ("repetition_2", 502),
+        ("repetition_app", 200),
+        ("repetition_app_2", 200),
+    ];
     let entries = log["entries"].as_array().unwrap();
-    assert_eq!(entries.len(), 2);
-    for (entry, (page, status)) in entries.iter().zip([("edge", 502), ("backend_app", 200)]) {
+    assert_eq!(
+        (log["pages"].as_array().unwrap().len(), entries.len()),
+        (expected.len(), expected.len())
+    );
+    for (entry, (page, status)) in entries.iter().zip(expected) {
         assert_eq!(entry["pageref"], page);
         assert_eq!(entry["response"]["status"], status);
         assert_eq!(entry["request"]["method"], "GET");

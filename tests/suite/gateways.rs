@@ -283,7 +283,7 @@ impl Running {
 
 fn module(ca_file: &std::path::Path) -> String {
     format!(
-        "policy: open\nmodules:\n  m:\n    prober: http\n    timeout: 5s\n    diagnostics: {{reference_request: true}}\n    http:\n      \
+        "policy: open\nmodules:\n  m:\n    prober: http\n    timeout: 15s\n    diagnostics: {{reference_request: true}}\n    http:\n      \
          tls_config: {{ca_file: {}}}\n",
         ca_file.display()
     )

@@ -13,13 +13,14 @@ mod file;
 mod handshake;
 mod http1_retry;
 mod reference_request;
+mod repetition;
 
 pub use experiment::{Experiment, experiments};
 pub use file::{DiagnosticKey, DiagnosticsFile};
 
 use crate::check::{Check, ProbeContext};
 use crate::clock;
-use crate::previous_probes::PreviousProbes;
+use crate::previous_probes::{OUTDATED, PreviousProbes, sign};
 use crate::probers::{DiagnosticsSettings, Module, ProbeRequest, Variant, When};
 use crate::secrets::Secrets;
 use glassbox_verdict::backend::Backend;
@@ -40,6 +41,7 @@ pub static DIAGNOSTICS: &[Diagnostic] = &[
     reference_request::DIAGNOSTIC,
     handshake::DIAGNOSTIC,
     addresses::DIAGNOSTIC,
+    repetition::DIAGNOSTIC,
 ];
 
 /// Maximum duration of a reference request or a handshake: both complete immediately or not at all.
@@ -67,6 +69,8 @@ pub struct Diagnostic {
     pub when: &'static str,
     /// Additional requests to the application, for the documentation.
     pub cost: &'static str,
+    /// Whether it runs after the others of the same moment, because it depends on their results.
+    depends_on_others: bool,
     due: fn(&DiagnosticsRun<'_>, Occasion<'_>) -> bool,
     /// Whether one of its requests failed.
     failed: fn(&Report) -> bool,
@@ -198,7 +202,12 @@ impl<'a> DiagnosticsRun<'a> {
 
     /// Runs after the edge has failed: all diagnostics that apply to the failure, except those that already ran.
     pub async fn after_failure(&self, edge: &Report, begun: Investigation) -> Option<Arc<Investigation>> {
-        found(self.run_due(Moment::Failed(edge), begun).await)
+        let mut results = self.run_due(Moment::Failed(edge), begun).await;
+        let older = self.previous.older.as_ref().filter(|older| older.sign == sign(edge));
+        if let Some(older) = older.filter(|_| results.refusal(DiagnosticKind::Backends).is_some()) {
+            results.take_backends_of(&older.found, edge.began - OUTDATED);
+        }
+        found(results)
     }
 
     /// Runs if the edge is healthy: the diagnostics that are due.
@@ -206,13 +215,19 @@ impl<'a> DiagnosticsRun<'a> {
         found(self.run_due(Moment::Succeeded(edge), begun).await)
     }
 
-    /// Runs all diagnostics of this moment at the same time, and adds their results.
-    async fn run_due(&self, moment: Moment<'_>, mut begun: Investigation) -> Investigation {
+    /// Runs all diagnostics of this moment, first those that depend on no other one, and adds their results.
+    async fn run_due(&self, moment: Moment<'_>, begun: Investigation) -> Investigation {
+        let independent = self.run_at_once(moment, false, begun).await;
+        self.run_at_once(moment, true, independent).await
+    }
+
+    /// Runs diagnostics at the same time: those that depend on results of others, or the independent ones.
+    async fn run_at_once(&self, moment: Moment<'_>, dependent: bool, mut begun: Investigation) -> Investigation {
         let occasion = Occasion { moment, begun: &begun };
         // Empty for a healthy probe, so that it allocates nothing.
         let due: Vec<_> = DIAGNOSTICS
             .iter()
-            .filter(|diagnostic| (diagnostic.due)(self, occasion))
+            .filter(|diagnostic| diagnostic.depends_on_others == dependent && (diagnostic.due)(self, occasion))
             .collect();
         if due.is_empty() || self.left() < LEAST {
             return begun;

@@ -3,6 +3,7 @@
 use crate::budget::TargetBudget;
 use glassbox_verdict::baseline::Baseline;
 use glassbox_verdict::investigation::{DiagnosticKind, Investigation};
+use glassbox_verdict::outcomes::EarlierOutcomes;
 use glassbox_verdict::reason::Reason;
 use glassbox_verdict::report::Report;
 use std::sync::Arc;
@@ -11,6 +12,9 @@ use std::time::Duration;
 /// Time during which an investigation of a failure is reused.
 pub const REUSE: Duration = Duration::from_secs(10);
 
+/// Time after which the results of earlier probes no longer count.
+pub const OUTDATED: Duration = Duration::from_mins(10);
+
 /// State from earlier probes of the same key. The default is that of a first probe.
 #[derive(Clone, Debug, Default)]
 pub struct PreviousProbes {
@@ -18,12 +22,16 @@ pub struct PreviousProbes {
     pub baseline: Baseline,
     /// An investigation recent enough to be reused.
     pub recent: Option<RecentInvestigation>,
+    /// An investigation of the same outage, too old to be reused as a whole.
+    pub older: Option<OlderInvestigation>,
     /// The diagnostics that ran, and how long ago each ran last.
     pub last_runs: Vec<(DiagnosticKind, Duration)>,
     /// Number of earlier probes. It wraps.
     pub probes: u32,
     /// Whether the last successful response hid a broken link. Diagnostics then run with every probe.
     pub masked: bool,
+    /// Outcomes of the probes of the last minutes, if one of them failed.
+    pub earlier: Option<EarlierOutcomes>,
     /// Names of the backends that responded within the last hour.
     pub answered: Vec<String>,
     /// Whether all other keys of this process fail at resolve or connect, and no control contradicts an outage.
@@ -44,6 +52,15 @@ pub struct RecentInvestigation {
     pub timeout: Duration,
     /// Result; `None` if the history has dropped it since.
     pub found: Option<Arc<Investigation>>,
+}
+
+/// An earlier investigation. If a budget refuses direct requests, its results are shown with their age.
+#[derive(Clone, Debug)]
+pub struct OlderInvestigation {
+    /// Signature of the edge's failure at that time.
+    pub sign: Option<FailureSignature>,
+    /// Its result.
+    pub found: Arc<Investigation>,
 }
 
 impl RecentInvestigation {

@@ -94,7 +94,8 @@ impl Probe {
             &Facts::new(&report)
                 .with_diagnostics(investigation.as_deref())
                 .with_baseline(&previous.baseline)
-                .with_vantage(vantage.as_deref()),
+                .with_vantage(vantage.as_deref())
+                .with_earlier(previous.earlier.as_ref()),
         );
         conceal(masks.as_deref(), &mut report, &mut investigation, mask_responses);
         Ok(Finding {
@@ -232,12 +233,13 @@ fn conceal(
 #[cfg(test)]
 mod tests {
     use super::Probe;
+    use crate::budget::{DiagnosticsBudgets, RequestRate};
     use crate::check::{AddressFamily, Check, ProbeContext, Refusal, Resolver};
     use crate::clock;
     use crate::controls::Controls;
     use crate::metrics::{Level, MetricPage};
     use crate::policy::Origin;
-    use crate::previous_probes::PreviousProbes;
+    use crate::previous_probes::{OlderInvestigation, PreviousProbes};
     use crate::probers::{DiagnosticsSettings, InitialSeries, Module, ProbeFuture, ProbeRequest, Prober, Variant};
     use crate::target::Target;
     use glassbox_verdict::backend::Backend;
@@ -304,9 +306,7 @@ mod tests {
         }
     }
 
-    /// Probes once with a timeout of 10 s. Returns when the direct requests started, whether each succeeded, and when
-    /// the probe ended.
-    async fn once(edge: Duration, backend: Duration) -> (Vec<Duration>, Vec<bool>, Duration) {
+    fn probe_of(edge: Duration, backend: Duration) -> (Arc<Slow>, Probe) {
         let prober = Arc::new(Slow {
             edge,
             backend,
@@ -336,6 +336,13 @@ mod tests {
             controls: Arc::new(Controls::default()),
             context: ProbeContext::default(),
         };
+        (prober, probe)
+    }
+
+    /// Probes once with a timeout of 10 s. Returns when the direct requests started, whether each succeeded, and when
+    /// the probe ended.
+    async fn once(edge: Duration, backend: Duration) -> (Vec<Duration>, Vec<bool>, Duration) {
+        let (prober, probe) = probe_of(edge, backend);
         // A healthy edge gets no direct requests so soon after the last ones.
         let previous = PreviousProbes {
             last_runs: vec![(DiagnosticKind::Backends, 60 * SECOND)],
@@ -364,6 +371,44 @@ mod tests {
         // An edge that responds in time needs no direct request.
         let (starts, ..) = once(4 * SECOND, SECOND).await;
         assert!(starts.is_empty(), "{starts:?}");
+    }
+
+    /// The verdict of an outage does not change because a budget is spent. The results are shown with their age.
+    #[tokio::test(start_paused = true)]
+    async fn if_a_budget_refuses_direct_requests_the_results_of_an_earlier_investigation_remain() {
+        let (_, probe) = probe_of(Duration::MAX, SECOND);
+        let found = probe
+            .clone()
+            .once(&PreviousProbes::default())
+            .await
+            .unwrap()
+            .investigation
+            .unwrap();
+        assert_eq!(found.backends().len(), 1);
+        let spent = |sign| PreviousProbes {
+            budget: Some(Arc::new(DiagnosticsBudgets::default()).account(&"target")),
+            older: Some(OlderInvestigation {
+                sign,
+                found: found.clone(),
+            }),
+            ..PreviousProbes::default()
+        };
+        let without_budget = |mut probe: Probe| {
+            Arc::get_mut(&mut probe.module).unwrap().diagnostics.budget = RequestRate::per_minute(0);
+            probe
+        };
+        let silent = Some((Reason::HttpTimedOutWaiting, None));
+        for (sign, kept) in [(silent, 1), (Some((Reason::TcpRefused, None)), 0)] {
+            let (_, probe) = probe_of(Duration::MAX, SECOND);
+            let finding = without_budget(probe).once(&spent(sign)).await.unwrap();
+            let investigation = finding.investigation.unwrap();
+            assert_eq!(investigation.backends().len(), kept, "{sign:?}");
+            let began = investigation
+                .backends()
+                .iter()
+                .all(|direct| direct.report.began < finding.report.began);
+            assert!(began, "the age is that of the request");
+        }
     }
 
     #[tokio::test(start_paused = true)]

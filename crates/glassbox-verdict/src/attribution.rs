@@ -18,7 +18,8 @@ pub use rules::RULES;
 use crate::baseline::Baseline;
 use crate::chain::{Link, Stage};
 use crate::host_port::Host;
-use crate::investigation::{DirectRequest, Investigation, Vantage};
+use crate::investigation::{Investigation, Vantage};
+use crate::outcomes::EarlierOutcomes;
 use crate::reason::{Reason, ReasonFamily};
 use crate::report::{Exchange, Report};
 use crate::rule_id::RuleId;
@@ -40,6 +41,8 @@ pub struct Facts<'a> {
     pub baseline: &'a Baseline,
     /// Control results.
     pub vantage: Option<&'a Vantage>,
+    /// Outcomes of earlier probes of the same target.
+    pub earlier: Option<&'a EarlierOutcomes>,
 }
 
 impl<'a> Facts<'a> {
@@ -52,6 +55,7 @@ impl<'a> Facts<'a> {
             diagnostics: None,
             baseline: EMPTY,
             vantage: None,
+            earlier: None,
         }
     }
 
@@ -73,9 +77,10 @@ impl<'a> Facts<'a> {
         Self { vantage, ..self }
     }
 
-    /// The backends with a direct request, from the outside in.
-    fn backends(&self) -> impl Iterator<Item = &'a DirectRequest> + use<'a> {
-        self.diagnostics.into_iter().flat_map(Investigation::backends)
+    /// Adds how often the requests of earlier probes failed.
+    #[must_use]
+    pub const fn with_earlier(self, earlier: Option<&'a EarlierOutcomes>) -> Self {
+        Self { earlier, ..self }
     }
 
     fn bypass(&self) -> Option<&'a Report> {
@@ -203,6 +208,7 @@ fn verdict(case: &Case<'_>, rule: RuleId, mut attribution: Attribution) -> Verdi
         side: attribution.side,
         masked: case.facts.edge.succeeded(),
         answered_by,
+        between: backend_conditions::between(case, attribution.side),
         stage: case
             .fault()
             .map_or_else(|| timings().unwrap_or(Stage::Resolve), |fault| fault.stage),

@@ -7,6 +7,9 @@ use std::fmt;
 /// Maximum number of backends of one probe.
 pub const MOST_BACKENDS: usize = 4;
 
+/// Maximum number of members of one backend.
+pub const MOST_MEMBERS: usize = 16;
+
 /// Maximum length of a backend name.
 const LONGEST_NAME: usize = 32;
 
@@ -15,8 +18,11 @@ const LONGEST_NAME: usize = 32;
 pub struct Backend {
     /// The value of the label `backend`: `[a-z0-9_-]{1,32}`.
     pub name: String,
-    /// Host and port to connect to. The host is an address or a name.
+    /// Host and port to connect to. The host is an address or a name. The first member, if it is a pool.
     pub address: HostPort,
+    /// The machines of a pool, each of which receives direct requests. Each address of a name is a machine. Empty for a
+    /// single machine.
+    pub members: Vec<HostPort>,
     /// Whether requests use TLS.
     pub tls: bool,
     /// Name for SNI and verification; defaults to the edge's.
@@ -49,6 +55,12 @@ pub enum BackendError {
     /// Two backends have the same name.
     #[error("two backends are named {0:?}; each needs a unique name")]
     Twice(String),
+    /// Too many members.
+    #[error("there are {0} members; a backend supports at most {MOST_MEMBERS}")]
+    TooManyMembers(usize),
+    /// Two members have the same address.
+    #[error("two members have the address {0:?}")]
+    SameMember(String),
     /// Too many backends.
     #[error("there are {0} backends; a probe supports at most {MOST_BACKENDS}")]
     TooMany(usize),
@@ -64,10 +76,10 @@ impl Backend {
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(letter) {
             return Err(BackendError::Name(name.to_owned()));
         }
-        let parsed = HostPort::parse_strict(address).ok().filter(is_dialable);
         Ok(Self {
             name: name.to_owned(),
-            address: parsed.ok_or_else(|| BackendError::Address(address.to_owned()))?,
+            address: parse_address(address)?,
+            members: Vec::new(),
             tls: false,
             sni: None,
             authority: None,
@@ -76,10 +88,41 @@ impl Backend {
         })
     }
 
-    /// Whether another backend is the same machine with the same options.
+    /// Creates a backend that is a pool of machines.
+    ///
+    /// # Errors
+    /// If the name or an address is invalid, there are too many members, or two of them are the same.
+    pub fn pool(name: &str, members: &[&str]) -> Result<Self, BackendError> {
+        if members.len() > MOST_MEMBERS {
+            return Err(BackendError::TooManyMembers(members.len()));
+        }
+        let first = members.first().copied().unwrap_or_default();
+        let backend = Self::new(name, first)?;
+        let members = members
+            .iter()
+            .map(|member| parse_address(member))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut seen = HashSet::new();
+        if let Some(twice) = members.iter().find(|member| !seen.insert(*member)) {
+            return Err(BackendError::SameMember(twice.to_string()));
+        }
+        Ok(Self { members, ..backend })
+    }
+
+    /// The same backend with one machine, which has this address.
+    #[must_use]
+    pub fn at(&self, address: HostPort) -> Self {
+        Self {
+            address,
+            members: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether another backend is the same machine, or one of the machines, with the same options.
     #[must_use]
     pub fn asks_as(&self, other: &Self) -> bool {
-        self.address == other.address
+        (self.address == other.address || self.members.contains(&other.address))
             && self.tls == other.tls
             && self.sni == other.sni
             && self.authority == other.authority
@@ -159,6 +202,11 @@ impl fmt::Display for Backend {
     }
 }
 
+fn parse_address(address: &str) -> Result<HostPort, BackendError> {
+    let parsed = HostPort::parse_strict(address).ok().filter(is_dialable);
+    parsed.ok_or_else(|| BackendError::Address(address.to_owned()))
+}
+
 /// Whether the port is not 0, and host and zone have only characters that need no quoting in labels and documents.
 fn is_dialable(address: &HostPort) -> bool {
     let plain = |text: &str| {
@@ -189,6 +237,30 @@ mod tests {
         assert_eq!(Backend::read_all(&written.join(",")).unwrap(), backends);
         let zoned = &Backend::read_all("app@[fe80::7%eth0]:8080").unwrap()[0];
         assert_eq!(zoned.place(), "app@[fe80::7%eth0]:8080");
+    }
+
+    #[test]
+    fn each_member_of_a_pool_is_a_machine_with_its_name_and_options() {
+        let pool = Backend {
+            tls: true,
+            ..Backend::pool("app", &["10.0.0.7:8080", "10.0.0.8:8080"]).unwrap()
+        };
+        let machines: Vec<_> = pool.members.iter().map(|member| pool.at(member.clone())).collect();
+        let written: Vec<_> = machines.iter().map(Backend::written).collect();
+        assert_eq!(written, ["app@10.0.0.7:8080;tls", "app@10.0.0.8:8080;tls"]);
+        assert!(machines.iter().all(|machine| pool.asks_as(machine)));
+        assert!(!machines[0].asks_as(&machines[1]));
+        let many: Vec<_> = (1..=17).map(|number| format!("10.0.0.{number}:80")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (members, expected) in [
+            (&[] as &[&str], "is not a valid address"),
+            (&["10.0.0.7:8080", "app"], "is not a valid address"),
+            (&["10.0.0.7:8080", "10.0.0.7:8080"], "two members have the address"),
+            (&many, "at most 16"),
+        ] {
+            let error = Backend::pool("app", members).unwrap_err();
+            assert!(error.to_string().contains(expected), "{members:?}: {error}");
+        }
     }
 
     #[test]

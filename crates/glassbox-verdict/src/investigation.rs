@@ -13,7 +13,7 @@ pub use vantage::{Control, ControlOutcome, Vantage};
 use crate::backend::Backend;
 use crate::report::Report;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Results of the diagnostics of one probe.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,8 @@ pub struct DiagnosticResult {
 pub enum DiagnosticKind {
     /// Direct requests to the backends.
     Backends,
+    /// The same requests again, to the edge and to the backends.
+    Repetition,
     /// A request to the edge that bypasses caches.
     CacheBypass,
     /// A retry over HTTP/1.1.
@@ -79,6 +81,13 @@ pub enum DiagnosticOutcome {
     Direct(Vec<DirectRequest>),
     /// To the edge.
     Edge(Box<Report>),
+    /// The same request again, to the edge and to each backend.
+    Repeated {
+        /// To the edge.
+        edge: Vec<Report>,
+        /// To the backends.
+        direct: Vec<DirectRequest>,
+    },
     /// To the other addresses of the edge.
     Addresses(Vec<(IpAddr, Report)>),
     /// No request was sent: a budget refused them. This implies nothing about the target.
@@ -110,6 +119,15 @@ impl Investigation {
             Ok(_) if result.outcome.refusal().is_some() => {}
             Ok(place) => self.results[place] = result,
             Err(place) => self.results.insert(place, result),
+        }
+    }
+
+    /// Takes the direct requests of an earlier investigation, because a budget refused those of this one, if they were
+    /// sent after this time.
+    pub fn take_backends_of(&mut self, earlier: &Self, since: SystemTime) {
+        let direct = earlier.backends();
+        if !direct.is_empty() && direct.iter().all(|direct| direct.report.began > since) {
+            self.put(DiagnosticKind::Backends, DiagnosticOutcome::Direct(direct.to_vec()));
         }
     }
 
@@ -145,6 +163,24 @@ impl Investigation {
     pub fn backends(&self) -> &[DirectRequest] {
         match self.outcome(DiagnosticKind::Backends) {
             Some(DiagnosticOutcome::Direct(direct)) => direct,
+            _ => &[],
+        }
+    }
+
+    /// All direct requests: the first to each machine, and the repeated ones.
+    pub fn all_direct(&self) -> impl Iterator<Item = &DirectRequest> {
+        let repeated = match self.outcome(DiagnosticKind::Repetition) {
+            Some(DiagnosticOutcome::Repeated { direct, .. }) => direct.as_slice(),
+            _ => &[],
+        };
+        self.backends().iter().chain(repeated)
+    }
+
+    /// The repeated requests to the edge.
+    #[must_use]
+    pub fn repeated(&self) -> &[Report] {
+        match self.outcome(DiagnosticKind::Repetition) {
+            Some(DiagnosticOutcome::Repeated { edge, .. }) => edge,
             _ => &[],
         }
     }
@@ -216,7 +252,7 @@ impl DiagnosticOutcome {
     pub const fn refusal(&self) -> Option<BudgetRefusal> {
         match self {
             Self::NotRun(refusal) => Some(*refusal),
-            Self::Direct(_) | Self::Edge(_) | Self::Addresses(_) => None,
+            Self::Direct(_) | Self::Edge(_) | Self::Repeated { .. } | Self::Addresses(_) => None,
         }
     }
 
@@ -226,6 +262,10 @@ impl DiagnosticOutcome {
         match self {
             Self::Direct(direct) => direct.iter().map(DiagnosticRequest::Direct).collect(),
             Self::Edge(report) => vec![DiagnosticRequest::Edge(report)],
+            Self::Repeated { edge, direct } => {
+                let edge = edge.iter().map(DiagnosticRequest::Edge);
+                edge.chain(direct.iter().map(DiagnosticRequest::Direct)).collect()
+            }
             Self::Addresses(addresses) => {
                 let requests = addresses.iter();
                 let requests = requests.map(|(address, report)| DiagnosticRequest::Address(*address, report));
@@ -237,11 +277,12 @@ impl DiagnosticOutcome {
 
     fn reports_mut(&mut self) -> Vec<&mut Report> {
         match self {
-            Self::Direct(direct) => direct
-                .iter_mut()
-                .flat_map(|direct| std::iter::once(&mut direct.report).chain(&mut direct.handshake))
-                .collect(),
+            Self::Direct(direct) => direct.iter_mut().flat_map(DirectRequest::reports_mut).collect(),
             Self::Edge(report) => vec![report],
+            Self::Repeated { edge, direct } => {
+                let direct = direct.iter_mut().flat_map(DirectRequest::reports_mut);
+                edge.iter_mut().chain(direct).collect()
+            }
             Self::Addresses(addresses) => addresses.iter_mut().map(|(_, report)| report).collect(),
             Self::NotRun(_) => Vec::new(),
         }
@@ -287,5 +328,9 @@ impl DirectRequest {
             report,
             handshake: None,
         }
+    }
+
+    fn reports_mut(&mut self) -> impl Iterator<Item = &mut Report> {
+        std::iter::once(&mut self.report).chain(&mut self.handshake)
     }
 }

@@ -103,10 +103,12 @@ pub mod conformance;
 pub mod gateways;
 pub mod host_port;
 pub mod investigation;
+pub mod outcomes;
 pub mod reason;
 pub mod report;
 pub mod rule_id;
 pub mod stage_log;
+pub mod statistics;
 #[doc(hidden)]
 pub mod utc;
 pub mod verdict;

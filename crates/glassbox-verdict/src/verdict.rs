@@ -56,6 +56,9 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
     /// Side of the gateway; `None` if it is unknown or does not apply.
     pub side: Option<Side>,
+    /// The two machines between which the link is broken, the outer one first: names of backends, or `edge`. `None` if the
+    /// side is unknown.
+    pub between: Option<[String; 2]>,
     /// Whether the probe succeeded and its response hides the fault.
     pub masked: bool,
     /// Product that responded: a name from the gateway catalogue, never a header value. `None` if it is unknown.

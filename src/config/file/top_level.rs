@@ -76,3 +76,23 @@ impl Fill for Shorthand {
         Self(self.0.fill(&from.0))
     }
 }
+
+/// The members of a backend. A single value is a name whose addresses are the members.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Members(pub Vec<Spanned<String>>);
+
+impl Read for Members {
+    fn read(node: &Node, path: &str) -> Result<Self, ConfigIssue> {
+        Ok(Self(match &node.kind {
+            NodeKind::List(_) => Read::read(node, path)?,
+            _ => vec![Read::read(node, path)?],
+        }))
+    }
+}
+
+impl Fill for Members {
+    fn fill(self, _: &Self) -> Self {
+        self
+    }
+}

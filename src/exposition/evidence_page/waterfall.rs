@@ -4,7 +4,7 @@
 use crate::exposition::durations::words;
 use glassbox_probe::diagnostics::Diagnostic;
 use glassbox_probe::probe::Finding;
-use glassbox_verdict::investigation::{Control, DiagnosticRequest};
+use glassbox_verdict::investigation::{Control, DiagnosticKind, DiagnosticRequest};
 use glassbox_verdict::report::{Exchange, Report};
 use glassbox_verdict::stage_log::StageTiming;
 use maud::{Markup, html};
@@ -101,7 +101,9 @@ fn all(finding: &Finding) -> Vec<WaterfallGroup<'_>> {
         _ => vec![WaterfallGroup::of("The edge".to_owned(), edge, edge)],
     };
     let results = finding.investigation.iter().flat_map(|found| found.results());
-    for (title, request) in results.flat_map(|result| {
+    // The repeated requests are counted with the diagnostics.
+    let shown = results.filter(|result| result.kind != DiagnosticKind::Repetition);
+    for (title, request) in shown.flat_map(|result| {
         let title = Diagnostic::of(result.kind).title;
         result
             .outcome

@@ -19,6 +19,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     every: None,
     when: "each probe, with `addresses: all`",
     cost: "one for each other address, maximum 16",
+    depends_on_others: false,
     due,
     failed: experiment::failed,
     concludes: experiment::follows_the_change,

@@ -14,6 +14,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     when: "a rejected status code; with a healthy edge, each probe or every Nth probe, or if the last response hid \
            a broken link",
     cost: "1",
+    depends_on_others: false,
     due,
     failed: experiment::failed,
     concludes: experiment::follows_the_change,

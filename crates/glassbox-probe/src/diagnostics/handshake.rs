@@ -15,6 +15,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     every: None,
     when: "plain text received no response, or one that is not HTTP",
     cost: "0",
+    depends_on_others: false,
     due,
     failed: |report| !speaks_tls(report),
     concludes,

@@ -15,6 +15,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     every: None,
     when: "a rejected status code over HTTP/2, if the method is GET or HEAD",
     cost: "1",
+    depends_on_others: false,
     due,
     failed: experiment::failed,
     concludes: experiment::follows_the_change,

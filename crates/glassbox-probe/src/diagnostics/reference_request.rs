@@ -16,6 +16,7 @@ pub(super) const DIAGNOSTIC: Diagnostic = Diagnostic {
     every: Some(Duration::from_hours(1)),
     when: "a failure after the connection was established, or no response after half of the time; up to once an hour",
     cost: "1",
+    depends_on_others: false,
     due,
     failed: |report| report.final_reply().is_none(),
     concludes,

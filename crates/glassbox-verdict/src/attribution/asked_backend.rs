@@ -3,16 +3,20 @@
 use super::heuristics;
 use crate::chain::Stage;
 use crate::gateways::{ObservedResponse, Recognised, recognise};
-use crate::investigation::DirectRequest;
+use crate::investigation::{DirectRequest, Investigation};
 use crate::reason::{Reason, ReasonFamily};
 use crate::report::{Exchange, Reply, Report};
+use crate::statistics::Tally;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// A backend and its result.
+/// A backend, and the result of all direct requests to it: to each of its members, and repeated ones.
 pub(super) struct AskedBackend<'a> {
+    /// The request that decides the state: the first one that failed, otherwise the first inconclusive one.
     pub direct: &'a DirectRequest,
     pub state: BackendState,
+    /// Its conclusive requests, and how many of them failed.
+    pub outcomes: Tally,
     pub recognised: Option<Recognised>,
 }
 
@@ -34,13 +38,47 @@ pub(super) enum BackendState {
 }
 
 impl<'a> AskedBackend<'a> {
-    pub fn new(direct: &'a DirectRequest, edge: &Report) -> Self {
-        let exchange = direct.report.last_exchange();
-        Self {
-            direct,
-            state: state(direct, edge),
-            recognised: refused(&direct.report).and_then(|_| with_answer(exchange?, recognise)),
+    /// All backends that received direct requests, from the outside in.
+    pub fn all(investigation: Option<&'a Investigation>, edge: &Report) -> Vec<Self> {
+        let mut requests: Vec<(&str, Vec<(&'a DirectRequest, BackendState)>)> = Vec::new();
+        for direct in investigation.into_iter().flat_map(Investigation::all_direct) {
+            let name = direct.backend.name.as_str();
+            let request = (direct, state(direct, edge));
+            match requests.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, of_backend)) => of_backend.push(request),
+                None => requests.push((name, vec![request])),
+            }
         }
+        let backends = requests.iter().filter_map(|(_, requests)| Self::of(requests));
+        backends.collect()
+    }
+
+    /// A backend is healthy only if all of its responses pass what the module demands. One healthy member of a pool, or
+    /// one success between failures, does not prove that it is.
+    fn of(requests: &[(&'a DirectRequest, BackendState)]) -> Option<Self> {
+        let (direct, state) = *requests.iter().min_by_key(|(_, state)| state.precedence())?;
+        let conclusive = requests.iter().filter_map(|(_, state)| match state {
+            BackendState::Healthy => Some(false),
+            state if state.is_failure() => Some(true),
+            _ => None,
+        });
+        let exchange = direct.report.last_exchange();
+        Some(Self {
+            direct,
+            state,
+            outcomes: Tally::of(conclusive),
+            recognised: refused(&direct.report).and_then(|_| with_answer(exchange?, recognise)),
+        })
+    }
+
+    /// Whether some of its requests failed and others succeeded.
+    pub fn fails_sometimes(&self) -> bool {
+        self.outcomes.is_mixed()
+    }
+
+    /// The backend's name.
+    pub fn name(&self) -> &'a str {
+        &self.direct.backend.name
     }
 
     /// Whether the backend accepts connections from the exporter, now, recently or according to the configuration.
@@ -52,6 +90,23 @@ impl<'a> AskedBackend<'a> {
                 .exchanges
                 .iter()
                 .any(|exchange| exchange.local.is_some())
+    }
+}
+
+impl BackendState {
+    /// Whether the backend failed when asked directly.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Slow | Self::Refuses | Self::Broken(_))
+    }
+
+    /// Which of several results decides: the lowest.
+    const fn precedence(self) -> u8 {
+        match self {
+            Self::Broken(_) | Self::Refuses | Self::Slow => 0,
+            Self::Unknown => 1,
+            Self::Stranger => 2,
+            Self::Healthy => 3,
+        }
     }
 }
 

@@ -12,8 +12,37 @@ use crate::verdict::{Certainty, Side};
 
 use Certainty::{Certain, Likely};
 
+/// The two machines between which the exchange fails, if the side is known. It fails between the last machine that fails
+/// and the first one that is healthy.
+pub(super) fn between(case: &Case<'_>, side: Option<Side>) -> Option<[String; 2]> {
+    side?;
+    let (outer, inner) = match case.innermost_failing() {
+        Some((failing, healthy)) => match (failing.state, healthy) {
+            // A machine that cannot be reached does not get as far as the next one.
+            (BackendState::Broken(reason), _) if is_before_the_exchange(reason) => (case.in_front_of(failing), failing),
+            (_, Some(healthy)) => (Some(failing.name()), healthy),
+            (BackendState::Broken(_), None) => (case.in_front_of(failing), failing),
+            (_, None) => return None,
+        },
+        None => (None, case.next_is_healthy()?),
+    };
+    Some([outer.unwrap_or("edge").to_owned(), inner.name().to_owned()])
+}
+
+/// Whether the failure precedes the request, so that the backend cannot have failed because of its own backend.
+const fn is_before_the_exchange(reason: Reason) -> bool {
+    reason.is_tls_behind_a_gateway()
+        || matches!(
+            reason,
+            Reason::UpstreamConnectionRefused
+                | Reason::UpstreamConnectionTimeout
+                | Reason::UpstreamDestinationIpUnroutable
+                | Reason::UpstreamTlsRequired
+        )
+}
+
 pub(super) fn backend_broken(case: &Case<'_>) -> Option<Attribution> {
-    let (backend, _) = case.innermost_failing()?;
+    let (backend, healthy) = case.innermost_failing()?;
     let BackendState::Broken(reason) = backend.state else {
         return None;
     };
@@ -26,7 +55,18 @@ pub(super) fn backend_broken(case: &Case<'_>) -> Option<Attribution> {
         let reasons: Vec<Reason> = met.chain([reason]).collect();
         return Some(Attribution::any_of(Link::Upstream, Likely, &reasons));
     }
-    let certainty = if says_the_same(case, backend, reason) && !depends_on_who_asks(reason) {
+    if let Some(healthy) = healthy.filter(|_| !is_before_the_exchange(reason)) {
+        // The backend accepted the request but did not respond, while the next one does.
+        let attribution = Attribution::on(Link::Upstream, Likely, reason);
+        let is_lasting = case.fails_more_often_than(healthy);
+        return Some(if is_lasting {
+            attribution.side(Side::Gateway)
+        } else {
+            attribution
+        });
+    }
+    let is_proven = says_the_same(case, backend, reason) && !depends_on_who_asks(reason);
+    let certainty = if is_proven && !backend.fails_sometimes() {
         Certain
     } else {
         Likely
@@ -130,6 +170,10 @@ fn explains(case: &Case<'_>) -> bool {
 /// only the exporter.
 pub(super) fn success_with_broken_backend(case: &Case<'_>) -> Option<Attribution> {
     let (backend, _) = case.innermost_failing()?;
+    if backend.fails_sometimes() {
+        // The gateway chose a healthy member of the pool.
+        return None;
+    }
     let report = &backend.direct.report;
     let late = report.fault.as_ref().is_some_and(|fault| fault.at_deadline);
     let of_tls = |reason: Reason| reason.is_tls_behind_a_gateway();
@@ -147,7 +191,7 @@ pub(super) fn success_with_broken_backend(case: &Case<'_>) -> Option<Attribution
 }
 
 pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
-    let Some((backend, healthy_behind)) = case.innermost_failing() else {
+    let Some((backend, healthy)) = case.innermost_failing() else {
         return stranger_answers_alike(case);
     };
     let reply = backend.direct.report.final_reply()?;
@@ -159,23 +203,21 @@ pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
         return None;
     }
     let behind = |reasons: &[Reason], certainty| {
-        if healthy_behind {
-            let next = case
-                .backends
-                .iter()
-                .find(|backend| backend.state == BackendState::Healthy);
-            let tls = next.is_some_and(|next| next.direct.backend.tls);
-            Attribution::any_of(Link::Upstream, certainty, &with_a_healthy_backend(reasons, tls)).side(Side::Gateway)
-        } else {
-            Attribution::any_of(Link::Upstream, certainty, reasons).side(Side::Origin)
+        let Some(healthy) = healthy else {
+            return Attribution::any_of(Link::Upstream, certainty, reasons).side(Side::Origin);
+        };
+        if !case.fails_more_often_than(healthy) {
+            return Attribution::any_of(Link::Upstream, certainty, reasons);
         }
+        let fits = with_a_healthy_backend(reasons, healthy.direct.backend.tls);
+        Attribution::any_of(Link::Upstream, certainty, &fits).side(Side::Gateway)
     };
     Some(match (of_upstream(backend.recognised), backend.recognised) {
         (Some((reasons, sure)), Some(Recognised::Own(OwnResponse { by, .. }))) => {
-            let certainty = if sure && relays(case, reply) { Certain } else { Likely };
-            behind(reasons, certainty).answered_by(by)
+            let is_proven = sure && relays(case, reply) && !backend.fails_sometimes();
+            behind(reasons, if is_proven { Certain } else { Likely }).answered_by(by)
         }
-        _ if healthy_behind => behind(heuristics::by_shape(reply.status, backend.waited()), Likely),
+        _ if healthy.is_some() => behind(heuristics::by_shape(reply.status, backend.waited()), Likely),
         _ => Attribution::on(Link::Origin, surely_its_own(case, backend, reply), Reason::OriginStatus),
     })
 }
@@ -202,7 +244,12 @@ fn surely_its_own(case: &Case<'_>, backend: &AskedBackend<'_>, reply: &Reply) ->
         && !heuristics::is_an_applications_failure(reply)
         && !shows_gateway(case.report)
         && !shows_gateway(&backend.direct.report);
-    if same && is_the_applications && !known(backend.recognised) && !known(case.recognised) {
+    if same
+        && is_the_applications
+        && !backend.fails_sometimes()
+        && !known(backend.recognised)
+        && !known(case.recognised)
+    {
         Certain
     } else {
         Likely
@@ -234,6 +281,7 @@ fn room_for_a_head(case: &Case<'_>) -> usize {
 pub(super) fn backend_healthy(case: &Case<'_>) -> Option<Attribution> {
     let backend = case.next_is_healthy()?;
     let tls = backend.direct.backend.tls;
+    let is_lasting = case.fails_more_often_than(backend);
     if let Some((said, sure)) = of_upstream(case.recognised) {
         if backend.head_size() > room_for_a_head(case) && said.contains(&Reason::UpstreamHttpResponseHeaderSectionSize)
         {
@@ -247,22 +295,33 @@ pub(super) fn backend_healthy(case: &Case<'_>) -> Option<Attribution> {
             let late = Reason::UpstreamHttpResponseTimeout;
             return Some(Attribution::on(Link::Upstream, certainty, late).side(Side::Origin));
         }
-        return Some(
-            Attribution::any_of(Link::Upstream, certainty, &with_a_healthy_backend(said, tls)).side(Side::Gateway),
-        );
+        // Otherwise, only the gateway's own statement counts.
+        return is_lasting.then(|| {
+            Attribution::any_of(Link::Upstream, certainty, &with_a_healthy_backend(said, tls)).side(Side::Gateway)
+        });
     }
     if case.gave_nothing() {
         // Gateways return their own page for upstream failures.
         return Some(Attribution::on(Link::Edge, Likely, Reason::EdgeInternalError));
     }
     if case.broke() {
-        return Some(Attribution::any_of(Link::Upstream, Likely, &case.as_upstream()).side(Side::Gateway));
+        let attribution = Attribution::any_of(Link::Upstream, Likely, &case.as_upstream());
+        return Some(if is_lasting {
+            attribution.side(Side::Gateway)
+        } else {
+            attribution
+        });
     }
     let reply = case.refused()?;
-    Some(if heuristics::speaks_of_upstream(reply.status) {
-        let fits = with_a_healthy_backend(heuristics::by_shape(reply.status, case.waited()), tls);
-        Attribution::any_of(Link::Upstream, Likely, &fits).side(Side::Gateway)
-    } else {
-        Attribution::on(Link::Edge, Likely, own_reason(reply.status))
-    })
+    let shape = heuristics::by_shape(reply.status, case.waited());
+    match (heuristics::speaks_of_upstream(reply.status), is_lasting) {
+        (true, true) => {
+            let fits = with_a_healthy_backend(shape, tls);
+            Some(Attribution::any_of(Link::Upstream, Likely, &fits).side(Side::Gateway))
+        }
+        (true, false) => Some(Attribution::any_of(Link::Upstream, Likely, shape)),
+        (false, true) => Some(Attribution::on(Link::Edge, Likely, own_reason(reply.status))),
+        // An application that fails intermittently may have recovered before the direct request.
+        (false, false) => None,
+    }
 }

@@ -6,11 +6,15 @@ use crate::chain::Stage;
 use crate::gateways::{Meaning, OwnResponse, Recognised, can_mean, nearest, recognise};
 use crate::host_port::Host;
 use crate::investigation::Investigation;
+use crate::outcomes::{EarlierOutcomes, Outcomes};
 use crate::reason::{Reason, ReasonFamily};
 use crate::report::{Exchange, Fault, Reply, Report};
 use std::time::Duration;
 
 pub(super) use super::asked_backend::{AskedBackend, BackendState, as_upstream, refused, shook_hands, with_answer};
+
+/// Minimum number of failures at the edge that shows a lasting difference from a backend.
+const FEWEST_FAILURES: u32 = 3;
 
 /// A report to attribute, together with all other known facts.
 pub(super) struct Case<'a> {
@@ -24,6 +28,8 @@ pub(super) struct Case<'a> {
     pub backends: Vec<AskedBackend<'a>>,
     /// Whether the edge rejected the reference request. The edge is then alive, and only the probe's request failed.
     pub edge_lives: bool,
+    /// Outcomes of all requests of this probe.
+    outcomes: Outcomes,
 }
 
 impl<'a> Case<'a> {
@@ -53,10 +59,8 @@ impl<'a> Case<'a> {
                         .map(|_| heuristics::TIMEOUT.to_vec())
                 })
                 .unwrap_or_default(),
-            backends: facts
-                .backends()
-                .map(|direct| AskedBackend::new(direct, report))
-                .collect(),
+            backends: AskedBackend::all(facts.diagnostics, report),
+            outcomes: Outcomes::of(facts.edge, facts.diagnostics),
             edge_lives,
         }
     }
@@ -178,17 +182,47 @@ impl<'a> Case<'a> {
             .filter(|backend| backend.state == BackendState::Healthy)
     }
 
-    /// The innermost failing backend before the first healthy one, from the outside in, and whether a healthy one
-    /// follows.
-    pub fn innermost_failing(&self) -> Option<(&AskedBackend<'a>, bool)> {
+    /// The innermost failing backend before the first healthy one, from the outside in, and that healthy one, if there
+    /// is one.
+    pub fn innermost_failing(&self) -> Option<(&AskedBackend<'a>, Option<&AskedBackend<'a>>)> {
         let healthy = self
             .backends
             .iter()
             .position(|backend| backend.state == BackendState::Healthy);
         let outer = &self.backends[..healthy.unwrap_or(self.backends.len())];
-        let failing =
-            |backend: &&AskedBackend<'_>| !matches!(backend.state, BackendState::Unknown | BackendState::Stranger);
-        Some((outer.iter().rev().find(failing)?, healthy.is_some()))
+        let failing = outer.iter().rev().find(|backend| backend.state.is_failure())?;
+        Some((failing, healthy.map(|position| &self.backends[position])))
+    }
+
+    /// The name of the machine in front of a backend: the next outer backend, or `None` for the edge.
+    pub fn in_front_of(&self, backend: &AskedBackend<'_>) -> Option<&'a str> {
+        let outer = self.backends.iter().take_while(|outer| outer.name() != backend.name());
+        outer.last().map(AskedBackend::name)
+    }
+
+    /// Whether the edge fails more often than this healthy backend, in this probe and in earlier ones. A few requests
+    /// prove nothing about an intermittent fault.
+    pub fn fails_more_often_than(&self, backend: &AskedBackend<'_>) -> bool {
+        self.counts().into_iter().any(|outcomes| {
+            outcomes.edge.failed >= FEWEST_FAILURES && outcomes.backend(backend.name()).is_lower_than(outcomes.edge)
+        })
+    }
+
+    /// The outcomes since the edge last succeeded, and those of the last minutes.
+    fn counts(&self) -> [Outcomes; 2] {
+        let none = EarlierOutcomes::default();
+        let earlier = self.facts.earlier.unwrap_or(&none);
+        let streak = if self.outcomes.edge.all_failed() {
+            self.outcomes.clone().plus(&earlier.streak)
+        } else {
+            self.outcomes.clone()
+        };
+        [streak, self.outcomes.clone().plus(&earlier.window)]
+    }
+
+    /// The outcomes of all requests of this probe.
+    pub const fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
     /// Whether the response contains a field that successful responses of this key always contain and the gateway

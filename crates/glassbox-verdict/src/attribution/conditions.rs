@@ -160,7 +160,10 @@ pub(super) fn response_slow(case: &Case<'_>) -> Option<Attribution> {
             };
             Attribution::on(Link::Origin, certainty, Reason::OriginSlow)
         }
-        _ if case.next_is_healthy().is_some() => {
+        _ if case
+            .next_is_healthy()
+            .is_some_and(|next| case.fails_more_often_than(next)) =>
+        {
             Attribution::on(Link::Upstream, Likely, Reason::UpstreamFailed).side(Side::Gateway)
         }
         _ => Attribution::on(Link::Origin, Likely, Reason::OriginSlow),

@@ -215,7 +215,8 @@ pub const RULES: &[AttributionRule] = &[
         when: "A backend, asked directly, also returned a status or content that the module rejects: `origin`. Certain \
                if edge and backend both return 500 with the same specific text, and neither response shows a gateway \
                or a framework's error page. If the backend's response is a gateway's page for an upstream failure: \
-               `upstream`, certain if the edge relays it.",
+               `upstream`, certain if the edge relays it. If only some of the direct requests fail, because they \
+               met different members of a pool or an intermittent fault: never more than likely.",
         blind: "A backend that distinguishes the exporter from its gateway (by address or by header) may respond \
                 differently: 401, 403, 407, 421 and 429 count only if the edge returns the same status.",
         applies: backend_fails_alike,
@@ -261,11 +262,13 @@ pub const RULES: &[AttributionRule] = &[
     },
     AttributionRule {
         id: RuleId::BackendHealthy,
-        when: "A backend responds to a direct request, but the edge fails: `upstream`, side `gateway`, never more than \
-               likely. If the status does not concern the backend, or there is no response at all: `edge`. If the \
-               healthy response is slower or larger than the gateway allows: `upstream`, side `origin`.",
-        blind: "An intermittent fault, or a fault in only some of several backends, may not have occurred in the \
-                direct request.",
+        when: "A backend responds to direct requests, but the edge fails: `upstream`, side `gateway`, never more than \
+               likely. The side requires at least three failed requests to the edge, in this probe and in earlier ones, \
+               and a rate of failures that is higher than the backend's (less than 5 % by chance). Otherwise, only the \
+               edge's response decides. If the status does not concern the backend: `edge`, under the same condition. \
+               If there is no response at all: `edge`. If the healthy response is slower or larger than the gateway \
+               allows: `upstream`, side `origin`.",
+        blind: "A rare intermittent fault may occur in three requests to the edge and in none of the direct requests.",
         applies: backend_healthy,
     },
     AttributionRule {

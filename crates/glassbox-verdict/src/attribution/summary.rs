@@ -1,7 +1,8 @@
 //! The summary of a verdict: sentences that an operator can forward to the team that must act.
 
-use super::backend_conditions::disagrees;
-use super::case::{AskedBackend, BackendState, Case};
+mod backends;
+
+use super::case::{BackendState, Case};
 use crate::chain::{Link, Stage};
 use crate::gateways::{Meaning, OwnResponse, Recognised};
 use crate::investigation::{ControlOutcome, DiagnosticKind};
@@ -22,8 +23,7 @@ const LONGEST_LINE: usize = 120;
 /// (198.51.100.7:80) returned 502 in 3.0 ms. A direct request to app (10.0.0.7:8080) returned 200 in 41 ms. …"
 pub(super) fn of(case: &Case<'_>, verdict: &Verdict) -> String {
     let mut parts = vec![opening(case)];
-    parts.extend(case.backends.iter().map(backend));
-    parts.extend(disagreement(case));
+    parts.extend(backends::sentences(case));
     parts.extend(bypass(case));
     parts.extend(reference(case));
     parts.extend(vantage(case, verdict));
@@ -119,38 +119,6 @@ fn answer(case: &Case<'_>, report: &Report, exchange: &Exchange) -> String {
     }
 }
 
-fn backend(backend: &AskedBackend<'_>) -> String {
-    let name = &backend.direct.backend.name;
-    let address = &backend.direct.backend;
-    let report = &backend.direct.report;
-    let what = match (&report.fault, report.final_reply()) {
-        (None, Some(reply)) => format!("returned {} in {}", reply.status, millis(report.took)),
-        (None, None) => format!("succeeded in {}", millis(report.took)),
-        (Some(fault), Some(reply)) if fault.reason.is_a_rejected_status() => {
-            format!("returned {} in {}", reply.status, millis(report.took))
-        }
-        (Some(fault), _) => format!("failed after {}: {}", millis(report.took), fault.reason.meaning()),
-    };
-    let doubt = match backend.state {
-        BackendState::Unknown if backend.is_silent() => " (a firewall may be the cause)",
-        BackendState::Unknown => " (inconclusive)",
-        BackendState::Stranger => " (the backend may respond this way only to the exporter)",
-        _ => "",
-    };
-    format!("A direct request to {name} ({address}) {what}{doubt}.")
-}
-
-/// The contradiction, if the gateway's page excludes the result of the direct request to the backend.
-fn disagreement(case: &Case<'_>) -> Option<String> {
-    let met = disagrees(case)?;
-    let said: Vec<_> = case.can_mean.iter().map(|reason| reason.as_str()).collect();
-    Some(format!(
-        "These results contradict each other: the page indicates {}, but the direct request failed with {}.",
-        said.join(" or "),
-        met.as_str()
-    ))
-}
-
 fn bypass(case: &Case<'_>) -> Option<String> {
     let bypass = case.facts.bypass()?;
     let what = match (&bypass.fault, bypass.final_reply()) {
@@ -204,7 +172,6 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
         let likeliest: Vec<_> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
         why = format!("{why} (most likely: {})", likeliest.join(", "));
     }
-    let behind = innermost(case, verdict.side).unwrap_or("the backend");
     match (verdict.link, verdict.side) {
         (Link::Local, _) => format!("The exporter or its own network is at fault, not the target{why}."),
         (Link::Dns, _) => format!("The target's DNS is at fault{why}."),
@@ -213,33 +180,11 @@ fn conclusion(case: &Case<'_>, verdict: &Verdict, said: &str) -> String {
         }
         (Link::Tls, _) => format!("TLS at the edge is at fault{why}."),
         (Link::Edge, _) => format!("The edge itself is at fault{why}."),
-        (Link::Upstream, Some(Side::Gateway)) => {
-            format!("{behind} is healthy when asked directly. The fault is between the gateway and {behind}{why}.")
-        }
-        (Link::Upstream, Some(Side::Origin)) if case.next_is_healthy().is_some() => {
-            format!("{behind} responds, but not as the gateway requires{why}.")
-        }
-        (Link::Upstream, Some(Side::Origin)) => format!("A direct request to {behind} also fails{why}."),
-        (Link::Upstream, None) => format!("The edge is up, but its exchange with {behind} failed{why}."),
+        (Link::Upstream, _) => backends::conclusion(case, verdict, &why),
         (Link::Origin, _) => format!("All links up to the application work. The application itself is at fault{why}."),
         (Link::Content, _) => format!("All links work, but the response content is wrong{why}."),
         (Link::Unknown, _) => format!("The evidence does not show which link failed{why}."),
     }
-}
-
-/// The backend that the conclusion names: a healthy one for side `gateway`, otherwise the failing one.
-fn innermost<'a>(case: &Case<'a>, side: Option<Side>) -> Option<&'a str> {
-    let healthy = || {
-        case.backends
-            .iter()
-            .find(|backend| backend.state == BackendState::Healthy)
-    };
-    let failing = || case.innermost_failing().map(|(backend, _)| backend);
-    let backend = match side {
-        Some(Side::Gateway) => healthy(),
-        _ => case.next_is_healthy().or_else(failing),
-    }?;
-    Some(&backend.direct.backend.name)
 }
 
 /// How the operator can confirm a likely verdict, if there is a way.
@@ -253,17 +198,18 @@ fn to_be_certain(case: &Case<'_>, verdict: &Verdict) -> Option<String> {
         .report
         .last_exchange()
         .is_some_and(|exchange| exchange.method.is_some());
-    let refused = case
-        .facts
-        .diagnostics
-        .and_then(|found| found.refusal(DiagnosticKind::Backends));
+    let refused = case.facts.diagnostics.and_then(|found| {
+        found
+            .refusal(DiagnosticKind::Backends)
+            .or(found.refusal(DiagnosticKind::Repetition))
+    });
     let how = match verdict.link {
         _ if verdict.certainty == Certainty::Certain => return None,
         Link::Local | Link::Dns if !controls => "configure `controls` in two places that the exporter can always reach",
         Link::Network => "also probe from another network",
         Link::Content => "probe with a longer timeout",
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown if over_http && refused.is_some() => {
-            "raise the budget that refused the direct requests to the backends (`diagnostics.budget` or `limits.diagnostics`)"
+            "raise the budget that refused requests to the backends (`diagnostics.budget` or `limits.diagnostics`)"
         }
         Link::Edge | Link::Upstream | Link::Origin | Link::Unknown
             if over_http && !asked && !case.backends.is_empty() =>

@@ -9,6 +9,7 @@ mod module_proxy;
 mod pages;
 mod properties;
 mod stages;
+mod tiers;
 mod twins;
 
 use super::{Facts, MASKS, RULES, attribute};
@@ -16,6 +17,7 @@ use crate::backend::Backend;
 use crate::baseline::Baseline;
 use crate::chain::{Link, Stage};
 use crate::investigation::{DiagnosticKind, DiagnosticOutcome, DirectRequest, Investigation, Vantage};
+use crate::outcomes::{EarlierOutcomes, Outcomes};
 use crate::reason::Reason;
 use crate::report::{AnsweredReport, Reply, Report, ReportBuilder};
 use crate::rule_id::RuleId;
@@ -30,12 +32,15 @@ struct World {
     diagnostics: WorldDiagnostics,
     baseline: Baseline,
     vantage: Option<Vantage>,
+    earlier: Option<EarlierOutcomes>,
 }
 
 /// The results of the diagnostics, to be filled.
 #[derive(Clone, Debug, Default)]
 struct WorldDiagnostics {
     backends: Vec<DirectRequest>,
+    /// The repeated requests to the edge. By default, all requests were repeated twice with the same result.
+    repeated: Option<Vec<Report>>,
     bypass: Option<Report>,
     again: Option<Report>,
     reference: Option<Report>,
@@ -43,7 +48,7 @@ struct WorldDiagnostics {
 }
 
 impl WorldDiagnostics {
-    fn investigation(&self) -> Investigation {
+    fn investigation(&self, edge: &Report) -> Investigation {
         let mut investigation = Investigation::default();
         let mut put = |kind, outcome| investigation.put(kind, outcome);
         if !self.backends.is_empty() {
@@ -51,6 +56,14 @@ impl WorldDiagnostics {
                 DiagnosticKind::Backends,
                 DiagnosticOutcome::Direct(self.backends.clone()),
             );
+            let edge = self.repeated.clone().unwrap_or_else(|| vec![edge.clone(); 2]);
+            if !edge.is_empty() {
+                let direct = std::iter::repeat_n(&self.backends, edge.len())
+                    .flatten()
+                    .cloned()
+                    .collect();
+                put(DiagnosticKind::Repetition, DiagnosticOutcome::Repeated { edge, direct });
+            }
         }
         for (kind, report) in [
             (DiagnosticKind::CacheBypass, &self.bypass),
@@ -73,6 +86,7 @@ impl World {
             diagnostics: WorldDiagnostics::default(),
             baseline: Baseline::default(),
             vantage: None,
+            earlier: None,
         }
     }
 
@@ -91,6 +105,31 @@ impl World {
         self
     }
 
+    /// Adds another member to the last backend.
+    fn member(self, report: Report) -> Self {
+        let name = self.diagnostics.backends.last().unwrap().backend.name.clone();
+        let mut world = self.backend(report);
+        world.diagnostics.backends.last_mut().unwrap().backend.name = name;
+        world
+    }
+
+    /// The results of the repeated requests to the edge. The direct requests are repeated with the same result.
+    fn repeated(mut self, edge: &[Report]) -> Self {
+        self.diagnostics.repeated = Some(edge.to_vec());
+        self
+    }
+
+    /// The outcomes of earlier probes, oldest first: of the edge and of the first backend.
+    fn earlier(mut self, probes: &[(Report, Report)]) -> Self {
+        let outcomes = probes.iter().rev().map(|(edge, direct)| {
+            let world = Self::of(edge.clone()).backend(direct.clone()).repeated(&[]);
+            Outcomes::of(edge, Some(&world.diagnostics.investigation(edge)))
+        });
+        let outcomes: Vec<_> = outcomes.collect();
+        self.earlier = Some(EarlierOutcomes::of(&outcomes));
+        self
+    }
+
     /// Marks the last backend as recently reachable from the exporter.
     fn reachable(mut self) -> Self {
         self.diagnostics.backends.last_mut().unwrap().reachable = true;
@@ -103,9 +142,10 @@ impl World {
     }
 
     fn try_judge(&self) -> Option<Verdict> {
-        let diagnostics = self.diagnostics.investigation();
+        let diagnostics = self.diagnostics.investigation(&self.edge);
         let facts = Facts::new(&self.edge).with_diagnostics(Some(&diagnostics));
-        attribute(&facts.with_baseline(&self.baseline).with_vantage(self.vantage.as_ref()))
+        let facts = facts.with_baseline(&self.baseline).with_vantage(self.vantage.as_ref());
+        attribute(&facts.with_earlier(self.earlier.as_ref()))
     }
 
     #[track_caller]
