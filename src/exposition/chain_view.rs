@@ -5,6 +5,7 @@ use glassbox_verdict::chain::{Link, Stage};
 use glassbox_verdict::investigation::DirectRequest;
 use glassbox_verdict::report::Exchange;
 use glassbox_verdict::verdict::{Side, Verdict};
+use std::borrow::Cow;
 
 /// The links, nearest first.
 const ON_THE_WAY: [Link; 8] = [
@@ -68,6 +69,16 @@ pub const fn name(link: Link) -> &'static str {
         Link::Origin => "the application",
         Link::Content => "the response content",
         Link::Unknown => "the broken link is unknown",
+    }
+}
+
+/// The place of a verdict: the two machines between which the link is broken, if they are known.
+#[must_use]
+pub fn place(verdict: &Verdict) -> Cow<'static, str> {
+    match &verdict.between {
+        Some([outer, inner]) if outer == "edge" => format!("between the edge and {inner}").into(),
+        Some([outer, inner]) => format!("between {outer} and {inner}").into(),
+        None => name(verdict.link).into(),
     }
 }
 

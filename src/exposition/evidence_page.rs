@@ -170,14 +170,14 @@ fn headline(verdict: Option<&Verdict>) -> String {
         Some(verdict) if verdict.masked => {
             format!(
                 "A successful response hides a broken link: {}",
-                chain_view::name(verdict.link)
+                chain_view::place(verdict)
             )
         }
         Some(verdict) if verdict.link == Link::Unknown => format!("Failed: {}", chain_view::name(verdict.link)),
         Some(verdict) if verdict.certainty == Certainty::Certain => {
-            format!("Broken: {}", chain_view::name(verdict.link))
+            format!("Broken: {}", chain_view::place(verdict))
         }
-        Some(verdict) => format!("Most likely broken: {}", chain_view::name(verdict.link)),
+        Some(verdict) => format!("Most likely broken: {}", chain_view::place(verdict)),
     }
 }
 

@@ -129,7 +129,7 @@ describe("the page of a probe", () => {
       const latest = shown();
       await page.getByRole("button", { name: "Probe again" }).click();
       await page.waitForURL((url) => !url.pathname.endsWith(latest) && !url.pathname.endsWith("/again"));
-      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "Most likely broken: between the gateway and its backend");
+      assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "Most likely broken: between the edge and app");
       assert.equal(await page.locator("table.incidents tbody tr").count(), 1);
     }));
 

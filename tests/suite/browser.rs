@@ -196,14 +196,14 @@ const VERDICTS: &str = "
     dns      | web    | http://typo.example/                  | Broken: DNS                                           | DNS              | dns.name_not_resolved
     tls      | web    | https://pay.example:EXPIRED/checkout  | Broken: TLS                                           | TLS              | tls.cert.date_invalid
     edge    | web    | http://www.example:NOBODY/            | Most likely broken: the edge                          | Edge            | tcp.refused
-    upstream | shop   | http://shop.example:GATEWAY/cart      | Most likely broken: between the gateway and its backend | Upstream | direct request to app: 200
+    upstream | shop   | http://shop.example:GATEWAY/cart      | Most likely broken: between the edge and app         | Upstream         | direct request to app: 200
     origin   | api    | http://api.example:SICK/orders        | Broken: the application                               | Origin           | origin.status
     content  | docs   | http://docs.example:APP/              | Broken: the response content                            | Content          | content.body
     unknown  | web    | http://legacy.example:SICK/report     | Failed: the broken link is unknown                    |                  | not decided
     tls12    | old    | https://old.example:OLD/              | All links are healthy                                 |                  | TLS 1.2
     ping     | ping   | 127.0.0.1                             | All links are healthy                                 |                  | icmp://
     port     | port   | 127.0.0.1:NOBODY                      | Most likely broken: the edge                          | Edge             | tcp.refused
-    masked   | cached | http://static.example:APP/logo        | A successful response hides a broken link: between the gateway and its backend | Upstream | direct request to app
+    masked   | cached | http://static.example:APP/logo        | A successful response hides a broken link: between the edge and app | Upstream | direct request to app
 ";
 
 fn verdicts(ports: &[(&str, u16)]) -> Vec<Verdict> {

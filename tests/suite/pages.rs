@@ -80,7 +80,7 @@ async fn the_page_of_each_verdict_names_its_link_first() {
         (
             "backends",
             gateway.http(),
-            "Most likely broken: between the gateway and its backend",
+            "Most likely broken: between the edge and app",
             "broken",
         ),
         ("m", app.http(), "Failed: the broken link is unknown", "suspect"),

@@ -35,12 +35,25 @@ pub fn experiments(edge: &Report, investigation: &Investigation) -> Vec<Experime
             failed: failed.count(),
             conclusion: match result.outcome.refusal() {
                 Some(refusal) => Err(refusal),
-                None => Ok((diagnostic.concludes)(edge, &requests)),
+                None => Ok(qualified((diagnostic.concludes)(edge, &requests), investigation)),
             },
         }
     });
     results.collect()
 }
+
+/// If repeated requests also succeed, a success proves nothing about the change.
+fn qualified(conclusion: &'static str, investigation: &Investigation) -> &'static str {
+    let is_intermittent = investigation.repeated().iter().any(Report::succeeded);
+    if conclusion == DISAPPEARS && is_intermittent {
+        "inconclusive: the request succeeds, but so do unchanged ones"
+    } else {
+        conclusion
+    }
+}
+
+/// Conclusion if only the changed request succeeds.
+const DISAPPEARS: &str = "the failure disappears with this change";
 
 /// Whether a repeated request failed.
 pub(super) const fn failed(report: &Report) -> bool {
@@ -59,7 +72,7 @@ pub(super) fn follows_the_change(edge: &Report, requests: &[DiagnosticRequest<'_
     let failed = requests.iter().filter(|request| failed(request.report())).count();
     match (edge.succeeded(), failed) {
         (true, 0) => "no difference: both succeed",
-        (false, 0) => "the failure disappears with this change",
+        (false, 0) => DISAPPEARS,
         (true, _) if failed == requests.len() => "a failure appears with this change",
         (false, _) if failed == requests.len() => "the request also fails with this change",
         _ => "some of the requests fail, others succeed",

@@ -202,6 +202,13 @@ pub(super) fn backend_fails_alike(case: &Case<'_>) -> Option<Attribution> {
     if case.refused().is_some_and(|edge| !alike(edge)) {
         return None;
     }
+    // A gateway relays the status of its backend. Its own page for an upstream failure has another cause, unless the
+    // backend's response is such a page as well.
+    let is_own = matches!(case.recognised, Some(Recognised::Own(_))) && of_upstream(case.recognised).is_some();
+    let is_relayed = case.refused().is_some_and(|edge| edge.status == reply.status);
+    if is_own && !is_relayed && of_upstream(backend.recognised).is_none() {
+        return None;
+    }
     let behind = |reasons: &[Reason], certainty| {
         let Some(healthy) = healthy else {
             return Attribution::any_of(Link::Upstream, certainty, reasons).side(Side::Origin);

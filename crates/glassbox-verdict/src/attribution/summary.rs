@@ -241,6 +241,11 @@ const fn is_set_up_so(reason: Reason) -> bool {
 }
 
 fn whom_to_call(verdict: &Verdict) -> String {
+    if let (Some(Side::Gateway), Some([outer, _])) = (verdict.side, &verdict.between)
+        && outer != "edge"
+    {
+        return format!("Call the operator of {outer}: its log should show the cause.");
+    }
     let certificate = verdict
         .reasons
         .iter()

@@ -71,8 +71,8 @@ fn repetition(case: &Case<'_>) -> Option<String> {
         return None;
     }
     Some(if edge.all_failed() {
-        let times = if repeated == 1 { "once more" } else { "again each time" };
-        format!("The same request was repeated ({repeated}) and failed {times}.")
+        let times = if repeated == 1 { "once" } else { "twice" };
+        format!("The request to the edge was repeated {times} and failed each time.")
     } else {
         format!(
             "The fault is intermittent: {} of {} requests to the edge failed.",
@@ -102,7 +102,7 @@ pub(super) fn conclusion(case: &Case<'_>, verdict: &Verdict, why: &str) -> Strin
             } else {
                 "the gateway"
             };
-            format!("{inner} is healthy when asked directly. The fault is between {outer} and {inner}{why}.")
+            format!("When asked directly, {inner} is healthy. The fault is between {outer} and {inner}{why}.")
         }
         (Some(Side::Gateway), None) => format!("The fault is between the gateway and {behind}{why}."),
         (Some(Side::Origin), _) if case.next_is_healthy().is_some() => {
@@ -113,7 +113,8 @@ pub(super) fn conclusion(case: &Case<'_>, verdict: &Verdict, why: &str) -> Strin
             None => format!("A direct request to {behind} also fails{why}."),
         },
         (None, _) => {
-            let unproven = case.next_is_healthy().map_or("", |_| {
+            let healthy = case.next_is_healthy().filter(|_| !verdict.masked);
+            let unproven = healthy.map_or("", |_| {
                 " The successful direct request does not show which side failed, because the fault may be intermittent."
             });
             format!("The edge is up, but its exchange with {behind} failed{why}.{unproven}")

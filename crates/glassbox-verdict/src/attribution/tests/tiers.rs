@@ -167,3 +167,20 @@ fn a_backend_that_fails_is_not_called_healthy() {
         }
     }
 }
+
+/// nginx relays a 500. Its own page for an upstream failure has another cause than the application's status.
+#[test]
+fn an_own_error_page_is_not_the_applications_status() {
+    let verdict = World::of(nginx_502())
+        .backend(refused(500, "KeyError: DB_URL", &[]))
+        .try_judge()
+        .unwrap();
+    assert_eq!(
+        (verdict.rule, verdict.side),
+        (RuleId::GatewayUpstreamError, None),
+        "{}",
+        verdict.summary
+    );
+    let relayed = World::of(refused(500, "KeyError: DB_URL", NGINX)).backend(refused(500, "KeyError: DB_URL", &[]));
+    assert_eq!(relayed.try_judge().unwrap().link, Link::Origin);
+}
